@@ -1,0 +1,206 @@
+"""The values that travel between rooms: named by RFC 9110, RFC 6750 and FHIR, and never changed in place.
+
+Heads hold bytes, since the proxy must not alter what it only carries: field values may hold any octet
+(RFC 9110 section 5.5) and a request target is opaque to it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from ipaddress import ip_address
+from urllib.parse import urlsplit
+
+DEFAULT_PORTS = {"http": 80, "https": 443}
+
+
+@dataclass(frozen=True, slots=True)
+class Fields:
+    """Header lines in the order and spelling in which they came (RFC 9110 section 5).
+
+    Names are given to the methods in lower case.
+    """
+
+    lines: tuple[tuple[bytes, bytes], ...] = ()
+
+    def __iter__(self) -> Iterator[tuple[bytes, bytes]]:
+        return iter(self.lines)
+
+    def __contains__(self, name: bytes) -> bool:
+        return any(line[0].lower() == name for line in self.lines)
+
+    def get(self, name: bytes) -> bytes | None:
+        """The value of the first line of that name."""
+        return next((value for line, value in self.lines if line.lower() == name), None)
+
+    def get_all(self, name: bytes) -> tuple[bytes, ...]:
+        """The values of all lines of that name, in order."""
+        return tuple(value for line, value in self.lines if line.lower() == name)
+
+    def text(self, name: bytes) -> str:
+        """All lines of that name joined by a comma (RFC 9110 section 5.3); empty where there is none."""
+        return b", ".join(self.get_all(name)).decode("latin-1")
+
+    def without(self, names: Collection[bytes]) -> Fields:
+        """These lines less those with one of the names."""
+        return Fields(tuple(line for line in self.lines if line[0].lower() not in names))
+
+    def adding(self, *lines: tuple[bytes, bytes]) -> Fields:
+        """These lines with more at the end."""
+        return Fields((*self.lines, *lines))
+
+    @classmethod
+    def of(cls, pairs: Iterable[tuple[str, str]]) -> Fields:
+        """Fields from text, for what the proxy writes itself."""
+        return cls(tuple((name.encode("ascii"), value.encode("latin-1")) for name, value in pairs))
+
+
+@dataclass(frozen=True, slots=True)
+class RequestHead:
+    """The head of a request: method, target as sent, fields, and whether a body follows."""
+
+    method: str
+    target: bytes
+    fields: Fields
+    body_exists: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ResponseHead:
+    """The head of a final response (2xx to 5xx)."""
+
+    status: int
+    reason: bytes
+    fields: Fields
+
+
+@dataclass(frozen=True, slots=True)
+class BaseUrl:
+    """An absolute http or https URL under which a FHIR server answers (FHIR R4 section 3.1.0.1.2).
+
+    `host` is lower-case, without brackets where it is an IPv6 address; `path` has no slash at its end and is
+    empty for the root.
+    """
+
+    scheme: str
+    host: str
+    port: int
+    path: str = ""
+
+    @classmethod
+    def parse(cls, text: str) -> BaseUrl:
+        """Read a base URL; ValueError says in words what is wrong with it."""
+        if any(character <= " " or character in {"\x7f", "\\"} for character in text):
+            raise ValueError("holds a space, a control character or a backslash")
+        parts = urlsplit(text)
+        if parts.scheme not in DEFAULT_PORTS:
+            raise ValueError("does not start with https:// or http://")
+        if not parts.hostname:
+            raise ValueError("names no host")
+        if parts.username is not None or parts.password is not None:
+            raise ValueError("holds a user name or password")
+        if "?" in text or "#" in text:
+            raise ValueError("holds a query or a fragment")
+        try:
+            port = parts.port
+        except ValueError:
+            raise ValueError("has a port that is not a number from 1 to 65535") from None
+        if port == 0:
+            raise ValueError("has port 0")
+        path = parts.path.rstrip("/")
+        if any(segment in {"", ".", ".."} for segment in path.split("/")[1:]):
+            raise ValueError("has a path with an empty or a dot segment")
+        host = (
+            parts.hostname.encode("idna").decode("ascii") if not parts.hostname.isascii() else parts.hostname
+        )
+        if not path.isascii():
+            raise ValueError("has a path that is not percent-encoded")
+        return cls(parts.scheme, host.rstrip("."), port or DEFAULT_PORTS[parts.scheme], path)
+
+    @property
+    def authority(self) -> str:
+        """Host and port as they stand in a `Host` field: a default port is left out."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return host if self.port == DEFAULT_PORTS[self.scheme] else f"{host}:{self.port}"
+
+    @property
+    def origin(self) -> str:
+        """Scheme, host and port (RFC 6454 section 6.2)."""
+        return f"{self.scheme}://{self.authority}"
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether the URL's host is this machine and nothing else."""
+        return is_loopback(self.host)
+
+    def __str__(self) -> str:
+        return self.origin + self.path
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host name or address can only mean this machine (RFC 6761 section 6.3, RFC 5735)."""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+class Interaction(Enum):
+    """What a request asks of a FHIR server (FHIR R4 section 3.1.0); its value is what logs show."""
+
+    CAPABILITIES = "capabilities"
+    READ = "read"
+    VREAD = "vread"
+    HISTORY_INSTANCE = "history-instance"
+    HISTORY_TYPE = "history-type"
+    HISTORY_SYSTEM = "history-system"
+    SEARCH_TYPE = "search-type"
+    SEARCH_SYSTEM = "search-system"
+    SEARCH_COMPARTMENT = "search-compartment"
+    CREATE = "create"
+    UPDATE = "update"
+    PATCH = "patch"
+    DELETE = "delete"
+    BATCH = "batch"
+    OPERATION = "operation"
+    JOB = "job"
+    FILE = "file"
+    OTHER = "other"
+
+
+@dataclass(frozen=True, slots=True)
+class Classified:
+    """A request's interaction with the resource type and operation it names; no id, no query."""
+
+    interaction: Interaction
+    resource_type: str = ""
+    operation: str = ""
+
+    def __str__(self) -> str:
+        return " ".join(part for part in (self.interaction.value, self.resource_type, self.operation) if part)
+
+
+@dataclass(frozen=True, slots=True)
+class Challenge:
+    """One challenge of a `WWW-Authenticate` field (RFC 9110 section 11.6.1); names in lower case."""
+
+    scheme: str
+    parameters: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """What goes into the `Authorization` field; it never prints."""
+
+    authorization: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """Credentials that the server refused, with the challenges of its 401."""
+
+    credentials: Credentials
+    challenges: tuple[Challenge, ...] = ()

@@ -1,0 +1,1 @@
+"""Every decision about one exchange: no I/O, no clock, no await."""

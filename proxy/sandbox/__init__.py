@@ -1,0 +1,1 @@
+"""An Entra-like tenant and a small FHIR server on real sockets."""
