@@ -27,6 +27,10 @@ class ProxyError(Exception):
         """Seconds until another try makes sense (RFC 9110 section 10.2.3), None where nobody can tell."""
 
 
+class InternalError(ProxyError):
+    """The proxy's own fault; its log says where."""
+
+
 class ConfigError(ProxyError):
     """The operator must act: a setting is missing, wrong, or in conflict with another."""
 
@@ -43,6 +47,13 @@ class BadRequest(RequestRefused):
 
     status = 400
     issue_code = "structure"
+
+
+class NotFound(RequestRefused):
+    """What the request names is hidden by this proxy."""
+
+    status = 404
+    issue_code = "not-found"
 
 
 class MethodNotAllowed(RequestRefused):
@@ -67,7 +78,7 @@ class TargetTooLong(RequestRefused):
 
 
 class CodingNotSupported(RequestRefused):
-    """The body's content coding is one that the proxy cannot read, and it has to (RFC 9110 section 15.5.16)."""
+    """The body's content coding is one that the proxy has to read and cannot (RFC 9110 section 15.5.16)."""
 
     status = 415
     issue_code = "not-supported"

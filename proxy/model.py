@@ -6,13 +6,20 @@ Heads hold bytes, since the proxy must not alter what it only carries: field val
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from ipaddress import ip_address
-from urllib.parse import urlsplit
+from ipaddress import IPv6Address, ip_address
+from urllib.parse import SplitResult, unquote, urlsplit
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
+
+# RFC 3986 section 3.2.2, less what no resolver knows; with underscores, which container names have.
+_HOST_NAME = re.compile(r"[a-z0-9_](?:[a-z0-9._-]*[a-z0-9_])?")
+_BRACKETED = re.compile(r"\[[0-9A-Fa-f:.]+\](?::[0-9]*)?")
+# RFC 3986 section 3.3.
+_PATH = re.compile(r"(?:[A-Za-z0-9._~!$&'()*+,;=:@/-]|%[0-9A-Fa-f]{2})*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +100,10 @@ class BaseUrl:
         """Read a base URL; ValueError says in words what is wrong with it."""
         if any(character <= " " or character in {"\x7f", "\\"} for character in text):
             raise ValueError("holds a space, a control character or a backslash")
-        parts = urlsplit(text)
+        try:
+            parts = urlsplit(text)
+        except ValueError:
+            raise ValueError("has a host that is neither a name nor an address") from None
         if parts.scheme not in DEFAULT_PORTS:
             raise ValueError("does not start with https:// or http://")
         if not parts.hostname:
@@ -109,14 +119,12 @@ class BaseUrl:
         if port == 0:
             raise ValueError("has port 0")
         path = parts.path.rstrip("/")
-        if any(segment in {"", ".", ".."} for segment in path.split("/")[1:]):
+        # Servers differ in whether they decode a segment and cut its parameters before they look at its dots.
+        if any(unquote(segment).partition(";")[0] in {"", ".", ".."} for segment in path.split("/")[1:]):
             raise ValueError("has a path with an empty or a dot segment")
-        host = (
-            parts.hostname.encode("idna").decode("ascii") if not parts.hostname.isascii() else parts.hostname
-        )
-        if not path.isascii():
+        if not _PATH.fullmatch(path):
             raise ValueError("has a path that is not percent-encoded")
-        return cls(parts.scheme, host.rstrip("."), port or DEFAULT_PORTS[parts.scheme], path)
+        return cls(parts.scheme, _read_host(parts), port or DEFAULT_PORTS[parts.scheme], path)
 
     @property
     def authority(self) -> str:
@@ -136,6 +144,22 @@ class BaseUrl:
 
     def __str__(self) -> str:
         return self.origin + self.path
+
+
+def _read_host(parts: SplitResult) -> str:
+    """The host of a split URL in lower case, internationalized names as A-labels (RFC 5890)."""
+    host = parts.hostname or ""
+    try:
+        if "[" in parts.netloc:
+            # urlsplit of older Pythons overlooks what stands behind the bracket.
+            return str(IPv6Address(host if _BRACKETED.fullmatch(parts.netloc) else ""))
+        name = host.removesuffix(".")
+        name = name if name.isascii() else name.encode("idna").decode("ascii")
+    except ValueError:
+        name = ""
+    if not _HOST_NAME.fullmatch(name):
+        raise ValueError("has a host that is neither a name nor an address")
+    return name
 
 
 def is_loopback(host: str) -> bool:
@@ -200,7 +224,7 @@ class Credentials:
 
 @dataclass(frozen=True, slots=True)
 class Rejection:
-    """Credentials that the server refused, with the challenges of its 401."""
+    """Credentials that the server refused, with the challenges of its 401; None where it got none."""
 
-    credentials: Credentials
+    credentials: Credentials | None
     challenges: tuple[Challenge, ...] = ()

@@ -1,0 +1,201 @@
+"""The models: every setting is one field, with what its flag, its help and its documents need beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Annotated, Literal, get_args, get_origin
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic.fields import FieldInfo
+
+from .values import AllowedHost, AuthorityHost, ListenSetting, Port, Seconds, Tenant, UrlSetting
+
+AuthMethod = Literal["auto", "anonymous", "interactive", "device-code", "client-secret", "token"]
+Group = Literal["Listener", "Sign-in", "Server", "Process"]
+
+ENVIRONMENT_PREFIX = "FHIR_AUTH_PROXY_"
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """How a setting appears to people, as metadata of its field."""
+
+    group: Group
+    metavar: str = ""
+    """What stands for the value in the help; a setting with few choices shows those."""
+    singular: str = ""
+    """The name of one element, for the flag of a list that is given once an element."""
+    ecosystem: str = ""
+    """The environment variable by which Azure's own tools know it."""
+    names_file: bool = False
+    """Whether the value is a path; in a configuration file it is relative to that file's folder."""
+
+
+class ServerConfig(BaseModel):
+    """The settings of one upstream server and its listener."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    base_url: Annotated[UrlSetting, Shown("Server", "BASE_URL")] = Field(
+        description="Base URL of the FHIR server."
+    )
+    listen: Annotated[ListenSetting, Shown("Listener", "HOST:PORT")] = Field(
+        default="localhost:8080",
+        validate_default=True,
+        description="Address of the local listener; port 0 takes a free one.",
+    )
+    allow_remote: Annotated[bool, Shown("Listener")] = Field(
+        default=False,
+        description="Let other machines reach the listener. Whoever reaches it acts as you.",
+    )
+    allowed_hosts: Annotated[tuple[AllowedHost, ...], Shown("Listener", "NAME", singular="allowed_host")] = (
+        Field(
+            default=(),
+            description="More names by which tools may call the listener, such as a container's name.",
+        )
+    )
+    auth: Annotated[AuthMethod, Shown("Sign-in", "METHOD")] = Field(
+        default="auto", description="How to sign in."
+    )
+    tenant: Annotated[Tenant, Shown("Sign-in", "TENANT", ecosystem="AZURE_TENANT_ID")] = Field(
+        default="", description="Entra tenant, as GUID or domain name."
+    )
+    client_id: Annotated[str, Shown("Sign-in", "ID", ecosystem="AZURE_CLIENT_ID")] = Field(
+        default="", description="Application (client) id of the app registration to sign in with."
+    )
+    client_secret: Annotated[SecretStr | None, Shown("Sign-in", ecosystem="AZURE_CLIENT_SECRET")] = Field(
+        default=None, description="The app registration's secret value."
+    )
+    client_secret_file: Annotated[str, Shown("Sign-in", "FILE", names_file=True)] = Field(
+        default="", description="File that holds the client secret."
+    )
+    authority: Annotated[UrlSetting | None, Shown("Sign-in", "URL")] = Field(
+        default=None,
+        description="Authority outside Microsoft's clouds (a sandbox, a private cloud), its tenant as path.",
+    )
+    authority_host: Annotated[AuthorityHost, Shown("Sign-in", "HOST", ecosystem="AZURE_AUTHORITY_HOST")] = (
+        Field(
+            default="",
+            description="Microsoft's sign-in host of your cloud; by default the one of the server's cloud.",
+        )
+    )
+    audience: Annotated[str, Shown("Sign-in", "AUDIENCE")] = Field(
+        default="", description="Audience of the token where it is not the base URL."
+    )
+    token: Annotated[SecretStr | None, Shown("Sign-in")] = Field(
+        default=None, description="Bearer token for the method `token`."
+    )
+    token_file: Annotated[str, Shown("Sign-in", "FILE", names_file=True)] = Field(
+        default="", description="File with a bearer token, read again whenever it changes."
+    )
+    redirect_port: Annotated[Port, Shown("Sign-in", "PORT")] = Field(
+        default=0, description="Fixed port of the sign-in's redirect; 0 takes a free one."
+    )
+    sign_in_timeout: Annotated[Seconds, Shown("Sign-in", "SECONDS")] = Field(
+        default=300.0, description="Seconds that a person has to complete a sign-in."
+    )
+    sign_in_wait: Annotated[Seconds, Shown("Sign-in", "SECONDS")] = Field(
+        default=20.0,
+        description="Seconds that a request is held while a person signs in; the sign-in itself goes on.",
+    )
+    ca_bundle: Annotated[str, Shown("Server", "FILE", names_file=True)] = Field(
+        default="", description="PEM file of further authorities to trust, for the server and for Entra."
+    )
+    aliases: Annotated[tuple[UrlSetting, ...], Shown("Server", "URL", singular="alias")] = Field(
+        default=(), description="Other base URLs that the server uses for itself in what it sends."
+    )
+    rewrite: Annotated[Literal["on", "off"], Shown("Server")] = Field(
+        default="on", description="Make the server's URLs local ones in what it sends."
+    )
+    advertise_auth: Annotated[Literal["hide", "pass"], Shown("Server")] = Field(
+        default="hide", description="Whether tools see in /metadata that the server wants OAuth."
+    )
+    connect_timeout: Annotated[Seconds, Shown("Server", "SECONDS")] = Field(
+        default=10.0, description="Seconds to connect to the server, TLS included."
+    )
+    read_timeout: Annotated[Seconds, Shown("Server", "SECONDS")] = Field(
+        default=120.0, description="Seconds of silence from the server after which an exchange is given up."
+    )
+
+
+class Config(BaseModel):
+    """All settings: those of the process, and one ServerConfig a server."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    servers: tuple[ServerConfig, ...] = Field(
+        min_length=1,
+        alias="server",
+        description="One table a server; a key at the top holds for all of them.",
+    )
+    drain_timeout: Annotated[Seconds, Shown("Process", "SECONDS")] = Field(
+        default=30.0, description="Seconds that running exchanges get when the proxy stops."
+    )
+    log_level: Annotated[Literal["error", "warning", "info", "debug"], Shown("Process")] = Field(
+        default="info", description="What is logged."
+    )
+    log_format: Annotated[Literal["text", "json"], Shown("Process")] = Field(
+        default="text", description="How log lines look."
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One setting under all its names."""
+
+    key: str
+    shown: Shown
+    description: str
+    default: object
+    """As the model holds it; PydanticUndefined where there is none."""
+    choices: tuple[str, ...]
+    per_server: bool
+    is_required: bool
+    is_secret: bool
+    is_list: bool
+    is_switch: bool
+
+    @property
+    def variable(self) -> str:
+        """Its environment variable."""
+        return ENVIRONMENT_PREFIX + self.key.upper()
+
+    @property
+    def flag(self) -> str:
+        """Its flag; empty for a secret, which a list of processes would show."""
+        if self.is_secret:
+            return ""
+        if self.is_required:
+            return self.shown.metavar
+        return "--" + (self.shown.singular or self.key).replace("_", "-")
+
+    @classmethod
+    def of(cls, key: str, field: FieldInfo, *, per_server: bool) -> Setting:
+        """The setting that a model's field stands for."""
+        annotation = field.annotation
+        return cls(
+            key,
+            next(mark for mark in field.metadata if isinstance(mark, Shown)),
+            field.description or "",
+            field.default,
+            choices=get_args(annotation) if get_origin(annotation) is Literal else (),
+            per_server=per_server,
+            is_required=field.is_required(),
+            is_secret=SecretStr in get_args(annotation),
+            is_list=get_origin(annotation) is tuple,
+            is_switch=annotation is bool,
+        )
+
+
+def _all_settings() -> Iterator[Setting]:
+    for key, field in ServerConfig.model_fields.items():
+        yield Setting.of(key, field, per_server=True)
+    for key, field in Config.model_fields.items():
+        if key != "servers":
+            yield Setting.of(key, field, per_server=False)
+
+
+SETTINGS = MappingProxyType({setting.key: setting for setting in _all_settings()})
+"""Every setting by its key: those of a server first, then those of the process."""

@@ -1,0 +1,136 @@
+"""Single values of settings, read from text; each ValueError is a phrase that follows the value."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from ipaddress import IPv6Address
+from typing import Annotated
+
+from pydantic import AfterValidator, Field, PlainSerializer, PlainValidator, WithJsonSchema
+
+from ..model import BaseUrl, is_loopback
+
+# A reg-name of RFC 3986 section 3.2.2 without percent-encoding; with underscores, which container names have.
+_HOST_NAME = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9._-]*[A-Za-z0-9_])?")
+_HOST_AND_PORT = re.compile(rf"(?:\[[0-9A-Fa-f:.]+\]|{_HOST_NAME.pattern})(?::[0-9]{{1,5}})?")
+# A GUID, a verified domain, or one of Entra's words such as "organizations": nothing that could leave its
+# segment of the authority's path.
+_TENANT = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?")
+
+WILDCARD_HOSTS = frozenset({"0.0.0.0", "::"})  # noqa: S104 - named in order to be recognized
+
+
+@dataclass(frozen=True, slots=True)
+class ListenAddress:
+    """Where a listener accepts: host (a name or an unbracketed address) and port; 0 takes a free one."""
+
+    host: str
+    port: int
+
+    @classmethod
+    def parse(cls, text: str) -> ListenAddress:
+        """Read `host:port`, `[v6]:port`, or a port alone, which means localhost."""
+        if "/" in text:
+            raise ValueError("is a URL or a path; write host and port alone, such as localhost:8080")
+        host, separator, port_text = text.rpartition(":")
+        if not separator:
+            host = "localhost"
+        if not host:
+            raise ValueError("names no host; write localhost:8080")
+        if not (re.fullmatch(r"[0-9]{1,5}", port_text) and int(port_text) <= 65535):
+            raise ValueError("has a port that is not a number from 0 to 65535")
+        return cls(_read_host(host), int(port_text))
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether only this machine can reach the listener."""
+        return is_loopback(self.host)
+
+    def overlaps(self, other: ListenAddress) -> bool:
+        """Whether both cannot accept at the same time."""
+        if self.port != other.port or self.port == 0:
+            return False
+        hosts = {self.host, other.host}
+        return (
+            len(hosts) == 1
+            or not hosts.isdisjoint(WILDCARD_HOSTS)
+            or ("localhost" in hosts and self.is_loopback and other.is_loopback)
+        )
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def _read_host(text: str) -> str:
+    if text.startswith("[") and text.endswith("]"):
+        try:
+            return str(IPv6Address(text[1:-1]))
+        except ValueError:
+            raise ValueError("has brackets around what is not an IPv6 address") from None
+    if ":" in text:
+        raise ValueError("is an IPv6 address without brackets; write [::1]:8080")
+    if not _HOST_NAME.fullmatch(text):
+        raise ValueError("has a host that is neither a name nor an address")
+    return text.lower()
+
+
+def _base_url(value: object) -> BaseUrl:
+    if isinstance(value, BaseUrl):
+        return value
+    if not isinstance(value, str):
+        raise ValueError("is not text")  # noqa: TRY004 - pydantic collects ValueError alone
+    return BaseUrl.parse(value)
+
+
+def _listen(value: object) -> ListenAddress:
+    if isinstance(value, ListenAddress):
+        return value
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = str(value)
+    if not isinstance(value, str):
+        raise ValueError("is neither text nor a port")  # noqa: TRY004 - pydantic collects ValueError alone
+    return ListenAddress.parse(value)
+
+
+def _authority_host(text: str) -> str:
+    # Azure's own tools take a host or an https URL, and AKS sets one with a slash at its end.
+    host = text.lower().removeprefix("https://").removesuffix("/")
+    if host and not _HOST_AND_PORT.fullmatch(host):
+        raise ValueError("is not a host such as login.microsoftonline.us, nor an https URL of one")
+    return host
+
+
+def _allowed_host(text: str) -> str:
+    if "*" in text:
+        raise ValueError(
+            "is a pattern; name each host, since any web page could use a name that a pattern lets in"
+        )
+    if not _HOST_AND_PORT.fullmatch(text):
+        raise ValueError("is not a host name, with or without a port")
+    return text.lower()
+
+
+def _tenant(text: str) -> str:
+    if text and not _TENANT.fullmatch(text):
+        raise ValueError("is neither a GUID nor a domain name")
+    return text
+
+
+UrlSetting = Annotated[
+    BaseUrl,
+    PlainValidator(_base_url),
+    PlainSerializer(str),
+    WithJsonSchema({"type": "string", "format": "uri"}),
+]
+ListenSetting = Annotated[
+    ListenAddress,
+    PlainValidator(_listen),
+    PlainSerializer(str),
+    WithJsonSchema({"type": ["string", "integer"], "examples": ["localhost:8080", "127.0.0.1:0", 8081]}),
+]
+AuthorityHost = Annotated[str, AfterValidator(_authority_host)]
+AllowedHost = Annotated[str, AfterValidator(_allowed_host)]
+Tenant = Annotated[str, AfterValidator(_tenant)]
+Port = Annotated[int, Field(ge=0, le=65535)]
+Seconds = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
