@@ -1,0 +1,40 @@
+"""The way of a body through the proxy: its coding undone where it must be read, then each rewriter."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from .coding import Decoder
+from .rewriting import Rewriter
+
+
+class BodyPath:
+    """Feed it each chunk, flush it at the end, pass on every piece that it gives.
+
+    Pieces come one at a time and are bounded, however small the coded chunk that they come from.
+    """
+
+    __slots__ = ("_decoder", "_rewriters")
+
+    def __init__(self, rewriters: Sequence[Rewriter], decoder: Decoder | None = None) -> None:
+        self._rewriters = rewriters
+        self._decoder = decoder
+
+    def feed(self, chunk: bytes) -> Iterator[bytes]:
+        """What can be passed on after this chunk; nothing of it is empty."""
+        for piece in self._decoder.feed(chunk) if self._decoder else (chunk,):
+            rewritten = piece
+            for rewriter in self._rewriters:
+                rewritten = rewriter.feed(rewritten)
+            if rewritten:
+                yield rewritten
+
+    def flush(self) -> Iterator[bytes]:
+        """What was held back; raises the decoder's error where the coded body is not whole."""
+        if self._decoder:
+            self._decoder.flush()
+        rest = b""
+        for rewriter in self._rewriters:
+            rest = rewriter.feed(rest) + rewriter.flush()
+        if rest:
+            yield rest

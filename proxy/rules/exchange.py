@@ -1,0 +1,274 @@
+"""The decisions of one request and its answer, in order.
+
+An `Exchange` is to this proxy what h11's `Connection` is to HTTP/1.1: it holds the state of one conversation,
+decides everything and never waits. What depends on the configuration alone is built once, in `ServerRules`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+
+from .. import __version__
+from ..config import ServerConfig
+from ..errors import (
+    AuthenticationFailed,
+    BodyTooLarge,
+    CodingNotSupported,
+    ConfigError,
+    NotFound,
+    ProxyError,
+    UpstreamProtocolError,
+)
+from ..model import Credentials, Fields, Interaction, Rejection, RequestHead, ResponseHead
+from .bodies import BodyPath
+from .capabilities import is_smart_configuration, security_remover
+from .challenges import parse_challenges
+from .coding import accept_encoding, acceptable, decoder
+from .guards import Listener, guard
+from .headers import (
+    REQUEST_URL_FIELDS,
+    RESPONSE_LINK_FIELDS,
+    RESPONSE_URL_FIELDS,
+    request_fields,
+    response_fields,
+)
+from .interactions import classify
+from .outcome import outcome
+from .rejections import refused_after_sign_in
+from .rewriting import Rewriter, request_rewriter, response_rewriter
+from .urls import UrlMap
+
+BODILESS_STATUSES = frozenset({204, 304})
+"""Answers without a body whatever their fields say (RFC 9110 section 6.4.1)."""
+
+PARTIAL_CONTENT = 206
+UNAUTHORIZED = 401
+
+VOUCHING_FIELDS = frozenset(
+    {b"accept-ranges", b"content-digest", b"content-length", b"content-md5", b"digest", b"repr-digest"}
+)
+"""Fields about bytes that are no longer the same once a body is rewritten (RFC 9530, RFC 9110 section 14.3)."""
+
+
+class ServerRules:
+    """What one server's settings and its listener's address decide for every exchange."""
+
+    def __init__(self, config: ServerConfig, listener: Listener) -> None:
+        self.config = config
+        self.listener = listener
+        self.host = config.base_url.authority.encode("ascii")
+        self.base_path = config.base_url.path.encode("ascii")
+        self.url_map = UrlMap(
+            config.base_url,
+            aliases=config.aliases,
+            authorities=[authority.decode("ascii") for authority in listener.authorities],
+        )
+        self.rewrites = config.rewrite == "on"
+        self.hides_auth = config.advertise_auth == "hide"
+        self.accept_encoding = accept_encoding()
+        self.is_confidential = config.base_url.scheme == "https" or config.base_url.is_loopback
+
+    @staticmethod
+    def probe(config: ServerConfig) -> RequestHead:
+        """One read that only a server without sign-in answers: /metadata would be answered by every server."""
+        fields = Fields.of(
+            [
+                ("Host", config.base_url.authority),
+                ("Accept", "application/fhir+json"),
+                ("User-Agent", f"fhir-auth-proxy/{__version__}"),
+            ]
+        )
+        return RequestHead("GET", f"{config.base_url.path}/Patient?_summary=count".encode("ascii"), fields)
+
+
+class Exchange:
+    """One request with its answer; the methods stand in the order in which they are called.
+
+    Creating one runs the guards: RequestRefused means that nothing may be sent.
+    """
+
+    def __init__(self, head: RequestHead, rules: ServerRules) -> None:
+        guard(head, rules.listener)
+        self._head = head
+        self._rules = rules
+        self._credentials: Credentials | None = None
+        self._is_renewed = False
+        self._changes_body = False
+        mount, self._target = rules.url_map.mount(head.target)
+        self._path = self._target.partition(b"?")[0].removeprefix(rules.base_path)
+        self.classified = classify(head.method, self._path)
+        self._local_base = rules.url_map.local_base(head.fields.get(b"host") or b"", mount)
+
+    def check(self, credentials: Credentials | None) -> None:
+        """Refuse what depends on whether the proxy signs in for the tool."""
+        if credentials is None:
+            return
+        if not self._rules.is_confidential:
+            raise ConfigError(
+                f"{self._rules.config.base_url} wants a token, and http:// would show it to the network.",
+                hint="Use the server's https:// address.",
+            )
+        if self._rules.hides_auth and is_smart_configuration(self._path):
+            raise NotFound(
+                "The server's own sign-in is hidden, since this proxy signs in.",
+                hint='Use the server without signing in, or set advertise_auth = "pass".',
+            )
+
+    def request_path(self) -> BodyPath | None:
+        """What the request's body goes through; None where it passes as it is."""
+        fields = self._head.fields
+        if not (self._head.body_exists and self._rules.rewrites):
+            return None
+        rewriter = request_rewriter(fields.text(b"content-type"), self._rules.url_map)
+        coding = _coding(fields)
+        self._changes_body = rewriter is not None
+        if rewriter is None:
+            return None
+        if not coding:
+            return BodyPath((rewriter,))
+        decoding = decoder(coding, BodyTooLarge)
+        if decoding is None:
+            raise CodingNotSupported(
+                f"The body's Content-Encoding is {coding[:40]!r}, which this proxy cannot read.",
+                hint="Send the body as it is, or compressed by gzip.",
+            )
+        return BodyPath((rewriter,), decoding)
+
+    def upstream_request(self, credentials: Credentials | None, *, length: int | None) -> RequestHead:
+        """The request as the server gets it.
+
+        `length` is the size in bytes of the body as it goes up where all of it is at hand; None where it streams.
+        """
+        self._credentials = credentials
+        rules = self._rules
+        # A range counts bytes of the coded representation (RFC 9110 section 14.1.2): there the tool decides.
+        decodes = rules.rewrites and b"range" not in self._head.fields
+        fields = request_fields(
+            self._head.fields,
+            host=rules.host,
+            keep_authorization=credentials is None,
+            accept_encoding=rules.accept_encoding if decodes else None,
+        )
+        if rules.rewrites:
+            fields = _mapped(fields, REQUEST_URL_FIELDS, rules.url_map.text_up)
+        if self._head.body_exists:
+            fields = self._framed(fields, length)
+        if credentials is not None:
+            fields = fields.adding((b"Authorization", credentials.authorization))
+        return RequestHead(self._head.method, self._target, fields, self._head.body_exists)
+
+    def rejection(self, head: ResponseHead) -> Rejection | None:
+        """What to tell the authenticator about a 401, None where the answer goes on to the tool.
+
+        Raises AuthenticationFailed where renewed credentials have been refused as well.
+        """
+        if head.status != UNAUTHORIZED:
+            return None
+        if self._credentials is None and b"authorization" in self._head.fields:
+            return None  # What was refused is the tool's own, before a server that gets nothing from us.
+        challenges = parse_challenges(head.fields)
+        if self._is_renewed:
+            raise refused_after_sign_in(self._rules.config, challenges)
+        self._is_renewed = True
+        return Rejection(self._credentials, challenges)
+
+    def check_resending(self, *, is_spent: bool) -> None:
+        """Refuse to send a request again whose body is gone."""
+        if is_spent:
+            raise AuthenticationFailed(
+                f"{self._rules.config.base_url} refused the token in the middle of an upload, "
+                "which is too large to be held and sent again.",
+                hint="A new token has been obtained: send the request again.",
+            )
+
+    def body_follows(self, head: ResponseHead) -> bool:
+        """Whether the answer has a body (RFC 9110 section 6.4.1)."""
+        return self._head.method != "HEAD" and head.status not in BODILESS_STATUSES
+
+    def client_response(self, head: ResponseHead) -> tuple[ResponseHead, BodyPath | None]:
+        """The answer's head as the tool gets it, and what its body goes through on the way."""
+        rules = self._rules
+        fields = response_fields(head.fields, keep_challenges=self._credentials is None)
+        if rules.rewrites:
+            fields = _mapped(fields, RESPONSE_URL_FIELDS, self._location_down)
+            fields = _mapped(fields, RESPONSE_LINK_FIELDS, self._link_down)
+        path = self._response_path(head)
+        if path is not None:
+            fields = fields.without(VOUCHING_FIELDS)
+            if _coding(fields):
+                fields = fields.without({b"content-encoding"})
+            fields = _mapped(fields, {b"etag"}, _weak)
+        return ResponseHead(head.status, head.reason, fields), path
+
+    def _response_path(self, head: ResponseHead) -> BodyPath | None:
+        if head.status == PARTIAL_CONTENT or head.status in BODILESS_STATUSES:
+            return None
+        rules = self._rules
+        media_type = head.fields.text(b"content-type")
+        stages: list[Rewriter] = []
+        if self._credentials is not None and rules.hides_auth and self._is_metadata():
+            remover = security_remover(media_type)
+            if remover is not None:
+                stages.append(remover)
+        if rules.rewrites:
+            mapping = response_rewriter(media_type, rules.url_map, self._local_base)
+            if mapping is not None:
+                stages.append(mapping)
+        coding = _coding(head.fields)
+        if coding and (stages or not self._client_accepts(coding)):
+            decoding = decoder(coding, UpstreamProtocolError)
+            if decoding is not None:
+                return BodyPath(stages, decoding)
+            if stages:
+                # Passing it on would leave links that lead past the proxy.
+                raise UpstreamProtocolError(
+                    f"{rules.config.base_url} sent a Content-Encoding that was not asked for: {coding[:40]!r}."
+                )
+        return BodyPath(stages) if stages else None
+
+    def _framed(self, fields: Fields, length: int | None) -> Fields:
+        """Fields about the body as it goes up, which is not always what the tool sent."""
+        if self._changes_body:
+            fields = fields.without(VOUCHING_FIELDS | {b"content-encoding"})
+        if length is not None:
+            # All of it is at hand: nothing is left to wait for, and its length is known.
+            fields = fields.without({b"content-length", b"expect"}).adding(
+                (b"Content-Length", b"%d" % length)
+            )
+        return fields
+
+    def _client_accepts(self, coding: str) -> bool:
+        wishes = (
+            self._head.fields.text(b"accept-encoding") if b"accept-encoding" in self._head.fields else None
+        )
+        return acceptable(wishes, coding)
+
+    def _is_metadata(self) -> bool:
+        return self.classified.interaction is Interaction.CAPABILITIES
+
+    def _location_down(self, value: bytes) -> bytes:
+        return self._rules.url_map.location_down(value, self._local_base)
+
+    def _link_down(self, value: bytes) -> bytes:
+        return self._rules.url_map.link_down(value, self._local_base)
+
+
+def failure(error: ProxyError, head: RequestHead) -> tuple[ResponseHead, bytes]:
+    """The answer to a request that failed here, in the format that the tool asked for."""
+    return outcome(error, accept=head.fields.text(b"accept"), query=head.target.partition(b"?")[2])
+
+
+def _mapped(fields: Fields, names: Collection[bytes], change: Callable[[bytes], bytes]) -> Fields:
+    return Fields(
+        tuple((name, change(value)) if name.lower() in names else (name, value) for name, value in fields)
+    )
+
+
+def _coding(fields: Fields) -> str:
+    coding = fields.text(b"content-encoding").strip().lower()
+    return "" if coding == "identity" else coding
+
+
+def _weak(etag: bytes) -> bytes:
+    """The validator of a representation that was transformed on the way (RFC 9110 sections 7.7 and 8.8.1)."""
+    return etag if etag.startswith(b"W/") else b"W/" + etag

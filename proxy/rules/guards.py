@@ -1,0 +1,236 @@
+"""Reasons to refuse a request, each one function and one row of the table at the end.
+
+Whatever reaches the port acts as the signed-in user on patient records, so all of them run before anything
+is read or sent. A target that is not plain is refused, never normalised: the server might read it otherwise.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+
+from ..errors import (
+    BadRequest,
+    ConfigError,
+    FieldsTooLarge,
+    MethodNotAllowed,
+    Misdirected,
+    RequestRefused,
+    TargetTooLong,
+)
+from ..model import RequestHead, is_loopback
+
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
+"""Those of FHIR's RESTful API (FHIR R5 section 3.2.0); TRACE would echo the token."""
+
+LONGEST_TARGET = 32 * 1024
+"""Bytes; paging tokens of Microsoft's server exceed 4 KiB, and its own bound for all fields is 32 KiB."""
+
+LARGEST_FIELDS = 32 * 1024
+"""Bytes of all names, values and their separators; the bound of Microsoft's server (Kestrel's default)."""
+
+_ANY_ADDRESS = frozenset({"0.0.0.0", "::"})  # noqa: S104 - compared with, not listened on
+_LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1")
+_HTTP_PORT = 80
+
+_ALLOWED_HOST = re.compile(
+    r"(?P<name>[a-z0-9](?:[a-z0-9._-]{0,251}[a-z0-9])?|\[[0-9a-f:.]+\])(?::(?P<port>[0-9]{1,5}))?"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """How a listener may be called: `Host` values in lower case, and origins whose pages may use it."""
+
+    authorities: frozenset[bytes]
+    origins: frozenset[bytes]
+
+    @classmethod
+    def of(
+        cls, host: str, port: int, allowed_hosts: Collection[str] = (), allow_origins: Collection[str] = ()
+    ) -> Listener:
+        """The listener at `host` (without brackets) and the port it got.
+
+        `allowed_hosts` are further names: `name` stands for the listener's own port, `name:port` for one that
+        a container publishes. ConfigError names an entry that is neither.
+        """
+        names = [] if host in _ANY_ADDRESS else [host.lower()]
+        if host in _ANY_ADDRESS or is_loopback(host):
+            names.extend(_LOOPBACK_NAMES)
+        pairs = [(f"[{name}]" if ":" in name else name, port) for name in names]
+        pairs.extend(_name_and_port(entry, port) for entry in allowed_hosts)
+        authorities = {f"{name}:{number}".encode("ascii") for name, number in pairs}
+        authorities |= {name.encode("ascii") for name, number in pairs if number == _HTTP_PORT}
+        origins = {b"http://" + authority for authority in authorities}
+        origins |= {origin.encode("ascii") for origin in allow_origins}
+        return cls(frozenset(authorities), frozenset(origins))
+
+
+def _name_and_port(entry: str, port: int) -> tuple[str, int]:
+    match = _ALLOWED_HOST.fullmatch(entry.lower())
+    number = int(match["port"] or port) if match else 0
+    if not match or not 0 < number <= 65535:
+        raise ConfigError(
+            f"allowed_hosts: {entry!r} is not a host name",
+            hint="Write a name or name:port as tools call it, such as fhir-proxy or fhir-proxy:8080.",
+        )
+    return match["name"], number
+
+
+def guard(head: RequestHead, listener: Listener) -> None:
+    """Return if the request may be forwarded; else raise the RequestRefused that says why it may not."""
+    for check in _GUARDS:
+        check(head, listener)
+
+
+def _host(head: RequestHead, listener: Listener) -> None:
+    """DNS rebinding: a page whose name was made to resolve to loopback is same-origin with what it calls."""
+    hosts = head.fields.get_all(b"host")
+    if len(hosts) != 1 or not hosts[0]:
+        found = "an empty Host field" if len(hosts) == 1 else f"{len(hosts)} Host fields"
+        raise BadRequest(
+            f"The request has {found}",
+            hint="HTTP/1.1 asks for exactly one (RFC 9112 section 3.2).",
+        )
+    if hosts[0].lower() not in listener.authorities:
+        # The names it does answer to are not told: a rebinding page could read them here.
+        raise Misdirected(
+            f"Host {_shown(hosts[0])} is not this proxy",
+            hint="Call it by localhost and its port, or add the name to the setting allowed_hosts.",
+        )
+
+
+def _origin(head: RequestHead, listener: Listener) -> None:
+    """Pages of other sites can POST without a preflight; membership alone, for look-alikes are cheap."""
+    for origin in head.fields.get_all(b"origin"):
+        if origin not in listener.origins:
+            raise RequestRefused(
+                f"Origin {_shown(origin)} may not use this proxy", hint="Web pages are refused by default."
+            )
+
+
+def _fetch_site(head: RequestHead, _: Listener) -> None:
+    """`<img>` and `<script>` of other sites send no Origin, but browsers say where they come from."""
+    if b"origin" in head.fields:
+        return  # Its origin is allowed, and then it may be a cross-site one.
+    for site in head.fields.get_all(b"sec-fetch-site"):
+        if site not in {b"none", b"same-origin"}:
+            raise RequestRefused(
+                f"Sec-Fetch-Site {_shown(site)} may not use this proxy",
+                hint="A web page of another site made the request. Type the address or use a FHIR tool.",
+            )
+
+
+def _method(head: RequestHead, _: Listener) -> None:
+    if head.method not in METHODS:
+        raise MethodNotAllowed(
+            f"Method {_shown(head.method.encode('utf-8', 'replace'))} is not one that FHIR uses",
+            hint=f"Use one of {', '.join(METHODS)}.",
+        )
+
+
+def _target_length(head: RequestHead, _: Listener) -> None:
+    if len(head.target) > LONGEST_TARGET:
+        raise TargetTooLong(
+            f"The request target has {len(head.target)} bytes, more than {LONGEST_TARGET}",
+            hint="Send the search as POST [type]/_search.",
+        )
+
+
+# A path may hold ids, so a message shows what is wrong in it and nothing else. What any server reads as a
+# dot, a slash or the path's end counts as one: `..;x` (Tomcat), `..%20` and `..\` (Windows), `%2e`.
+# FHIR's paths are ASCII; without other bytes there are no overlong or full-width dots (%C0%AE, %EF%BC%8E).
+_ODD_IN_PATH = (
+    (re.compile(rb"\\"), "a backslash"),
+    (
+        re.compile(rb"%(?:2f|5c|25|7f|[01][0-9a-f]|[89a-f][0-9a-f])", re.IGNORECASE),
+        "an encoded byte that no FHIR path has",
+    ),
+    (re.compile(rb"%(?![0-9a-f]{2})", re.IGNORECASE), "a percent sign that encodes nothing"),
+    (re.compile(rb"/(?:%20)*(?:\.|%2e){1,2}(?:%20)*(?=/|;|%3b|%3f|%23|\Z)", re.IGNORECASE), "a dot segment"),
+    (re.compile(rb"/(?=/|;|%3b|%3f|%23)", re.IGNORECASE), "an empty segment"),
+)
+_ODD_IN_TARGET = re.compile(rb"[^!-~]|#")
+
+
+def _target(head: RequestHead, _: Listener) -> None:
+    """The base path is never left, and no other server is named; the query is FHIR's and passes as it is."""
+    hint = "Send the path and query of a FHIR request, in plain ASCII."
+    if not head.target.startswith(b"/"):
+        raise BadRequest("The request target does not start with '/'", hint=hint)
+    odd = _ODD_IN_TARGET.search(head.target)
+    if odd:
+        raise BadRequest(f"The request target holds the byte {_shown(odd[0])}", hint=hint)
+    path = head.target.partition(b"?")[0]
+    for pattern, words in _ODD_IN_PATH:
+        found = pattern.search(path)
+        if found:
+            raise BadRequest(f"The path holds {words}: {_shown(found[0])}", hint=hint)
+
+
+def _fields_size(head: RequestHead, _: Listener) -> None:
+    size = sum(len(name) + len(value) + 4 for name, value in head.fields.lines)
+    if size > LARGEST_FIELDS:
+        raise FieldsTooLarge(
+            f"The header section has {size} bytes, more than {LARGEST_FIELDS}",
+            hint="Cookies of other applications on localhost add up; delete them, or send a shorter search.",
+        )
+
+
+_LENGTH = re.compile(rb"[0-9]{1,18}").fullmatch
+
+
+def _framing(head: RequestHead, _: Listener) -> None:
+    """Request smuggling; the parser sees to these too, and the body is framed anew (RFC 9112 section 6.3)."""
+    lengths = head.fields.get_all(b"content-length")
+    codings = head.fields.get_all(b"transfer-encoding")
+    hint = "Frame the body by one Content-Length or by 'Transfer-Encoding: chunked'."
+    if lengths and codings:
+        raise BadRequest("The request has Content-Length and Transfer-Encoding", hint=hint)
+    if len(lengths) > 1 or len(codings) > 1:
+        raise BadRequest("The request has more than one Content-Length or Transfer-Encoding", hint=hint)
+    if lengths and not _LENGTH(lengths[0]):
+        raise BadRequest(f"Content-Length {_shown(lengths[0])} is not a number", hint=hint)
+    if codings and codings[0].lower() != b"chunked":
+        raise BadRequest(f"Transfer-Encoding {_shown(codings[0])} is not 'chunked'", hint=hint)
+
+
+_TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+").fullmatch  # RFC 9110 section 5.6.2
+_CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]").search
+
+
+def _fields(head: RequestHead, _: Listener) -> None:
+    """Lines that another parser would cut elsewhere (RFC 9110 section 5.5)."""
+    for name, value in head.fields.lines:
+        if not _TOKEN(name):
+            raise BadRequest(f"The field name {_shown(name)} is not a token")
+        if _CONTROL(value):
+            raise BadRequest(f"The field {_shown(name)} holds a control character")
+
+
+def _web_socket(head: RequestHead, _: Listener) -> None:
+    """Browsers open these across origins freely; other upgrades are ignored (RFC 9110 section 7.8)."""
+    upgrades = any(b"websocket" in value.lower() for value in head.fields.get_all(b"upgrade"))
+    if upgrades or any(name.lower().startswith(b"sec-websocket-") for name, _ in head.fields.lines):
+        raise BadRequest("The request asks for a WebSocket", hint="Use a subscription with a REST hook.")
+
+
+_GUARDS: tuple[Callable[[RequestHead, Listener], None], ...] = (
+    _host,
+    _origin,
+    _fetch_site,
+    _method,
+    _target_length,
+    _target,
+    _fields_size,
+    _framing,
+    _fields,
+    _web_socket,
+)
+
+
+def _shown(value: bytes) -> str:
+    """A value for a message: quoted, escaped, and no longer than the message bears."""
+    text = repr(value[:100])[1:]
+    return text if len(text) <= 100 else text[:100] + "..."

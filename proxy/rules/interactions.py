@@ -1,0 +1,149 @@
+"""Method + path -> FHIR interaction (FHIR R4 and R5 section 3.1.0, with the paths of Microsoft's server).
+
+Neither ids nor the query are part of the result, so that it may be logged, and every word of it is one that
+its pattern below allows: a request cannot write into a log.
+"""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import unquote_to_bytes
+
+from ..model import Classified, Interaction
+
+_READING = frozenset({"GET", "HEAD"})
+_POST = frozenset({"POST"})
+_DELETE = frozenset({"DELETE"})
+_ANY = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"})
+
+_PLACEHOLDERS = {
+    "TYPE": "(?P<type>[A-Z][A-Za-z]{1,63})",
+    "COMPARTMENT": "[A-Z][A-Za-z]{1,63}",
+    "ID": r"[A-Za-z0-9\-.]{1,64}",
+    # Microsoft's routes do not look at the case of an operation, so neither may a policy.
+    "OPERATION": r"(?P<operation>\$[A-Za-z][A-Za-z0-9-]{0,63})",
+}
+
+# The first row that fits wins.
+_TABLE = (
+    (_READING, r"metadata|\.well-known/smart-configuration|\$versions", Interaction.CAPABILITIES),
+    (_READING, "TYPE/ID", Interaction.READ),
+    (_READING, "TYPE/ID/_history/ID", Interaction.VREAD),
+    (_READING, "TYPE/ID/_history", Interaction.HISTORY_INSTANCE),
+    (_READING, "TYPE/_history", Interaction.HISTORY_TYPE),
+    (_READING, "_history", Interaction.HISTORY_SYSTEM),
+    (_READING, "TYPE", Interaction.SEARCH_TYPE),
+    (_READING, "", Interaction.SEARCH_SYSTEM),
+    (_READING, "COMPARTMENT/ID/TYPE", Interaction.SEARCH_COMPARTMENT),
+    (_READING, r"TYPE/ID/\*", Interaction.SEARCH_COMPARTMENT),
+    (_POST, "TYPE/_search", Interaction.SEARCH_TYPE),
+    (_POST, r"(?P<type>SearchParameter)/\$status/_search", Interaction.SEARCH_TYPE),
+    (_POST, "_search", Interaction.SEARCH_SYSTEM),
+    (_POST, "COMPARTMENT/ID/TYPE/_search", Interaction.SEARCH_COMPARTMENT),
+    (_POST, "TYPE", Interaction.CREATE),
+    (frozenset({"PUT"}), "TYPE(?:/ID)?", Interaction.UPDATE),
+    (frozenset({"PATCH"}), "TYPE(?:/ID)?", Interaction.PATCH),
+    (_DELETE, "(?:TYPE(?:/ID(?:/_history(?:/ID)?)?)?)?", Interaction.DELETE),
+    (_POST, "", Interaction.BATCH),
+    (_ANY, "(?:TYPE/(?:ID/(?:_history/ID/)?)?)?OPERATION", Interaction.OPERATION),
+    (_READING | _DELETE, "_operations/[A-Za-z-]{1,64}/ID", Interaction.JOB),
+    (_READING, "_files/.+", Interaction.FILE),
+)
+
+
+def _compiled(pattern: str) -> re.Pattern[str]:
+    return re.compile(re.sub("[A-Z]{2,}", lambda word: _PLACEHOLDERS[word[0]], pattern))
+
+
+_ROWS = {
+    method: tuple(
+        (_compiled(pattern), interaction) for methods, pattern, interaction in _TABLE if method in methods
+    )
+    for method in _ANY
+}
+
+
+def classify(method: str, path: bytes) -> Classified:
+    """What a request asks for.
+
+    `path` is relative to the base URL and without the query; slashes at its ends do not matter.
+    """
+    text = unquote_to_bytes(path).decode("latin-1").removeprefix("/").removesuffix("/")
+    for pattern, interaction in _ROWS.get(method, ()):
+        match = pattern.fullmatch(text)
+        if match:
+            found = match.groupdict()
+            return Classified(interaction, found.get("type") or "", (found.get("operation") or "").lower())
+    return Classified(Interaction.OTHER)
+
+
+_READS = frozenset(
+    {
+        Interaction.CAPABILITIES,
+        Interaction.READ,
+        Interaction.VREAD,
+        Interaction.HISTORY_INSTANCE,
+        Interaction.HISTORY_TYPE,
+        Interaction.HISTORY_SYSTEM,
+        Interaction.SEARCH_TYPE,
+        Interaction.SEARCH_SYSTEM,
+        Interaction.SEARCH_COMPARTMENT,
+        Interaction.FILE,
+    }
+)
+
+# Operations whose definition says `affectsState = false`, asked by GET or POST. Missing on purpose: $graphql
+# (a mutation writes), $document (persists when asked to), $closure (keeps a state), $export (starts a job),
+# $reindex (Microsoft's server takes GET as POST).
+_READ_OPERATIONS = frozenset(
+    {
+        "$care-gaps",
+        "$collect-data",
+        "$convert-data",
+        "$cql",
+        "$diff",
+        "$docref",
+        "$evaluate",
+        "$evaluate-measure",
+        "$everything",
+        "$expand",
+        "$find-matches",
+        "$graph",
+        "$includes",
+        "$ips",
+        "$lastn",
+        "$lookup",
+        "$match",
+        "$member-match",
+        "$populate",
+        "$questionnaire",
+        "$snapshot",
+        "$stats",
+        "$subsumes",
+        "$summary",
+        "$transform",
+        "$translate",
+        "$validate",
+        "$validate-code",
+        "$versions",
+        "$viewdefinition-run",
+    }
+)
+_READ_OPERATIONS_BY_GET = _READ_OPERATIONS | {"$meta", "$status"}
+
+
+def is_read(classified: Classified, method: str) -> bool:
+    """Whether a request changes nothing on the server, as far as method and path tell.
+
+    False for a batch, whose entries decide, and for all that is not known to be a read. A
+    `Prefer: respond-async` makes a job of any read, and is for the caller to see.
+    """
+    match classified.interaction:
+        case Interaction.OPERATION if method in _READING:
+            return classified.operation in _READ_OPERATIONS_BY_GET
+        case Interaction.OPERATION:
+            return method == "POST" and classified.operation in _READ_OPERATIONS
+        case Interaction.JOB:
+            return method in _READING
+        case interaction:
+            return interaction in _READS

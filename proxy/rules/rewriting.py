@@ -1,0 +1,205 @@
+"""The server's URLs in bodies that come in chunks: local on the way down, the upstream's on the way up.
+
+Nothing is parsed and written anew: decimals, escapes, order and white space of a clinical record are part of
+it. Bytes outside the replaced URLs pass as they came, and of a chunk without any, the chunk itself. What is
+held back is at most the length of one URL in its longest spelling. The result does not depend on where the
+chunks are cut.
+
+Policy: down, only values that are addresses by the table in `places`; up, every own address anywhere.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Protocol
+
+from ..errors import RequestRefused
+from .json_places import JsonPlaces
+from .places import CALLED_BY_SERVER, Structure, is_address
+from .spellings import BEFORE, AddressPattern, can_begin, in_spelling_of, is_percent_encoded
+from .urls import UrlMap
+from .xml_places import XmlPlaces
+
+
+class Rewriter(Protocol):
+    """A body on its way through the proxy: `feed` each chunk, and `flush` once at its end."""
+
+    def feed(self, chunk: bytes) -> bytes:
+        """What can be passed on after this chunk."""
+
+    def flush(self) -> bytes:
+        """What was held back."""
+
+
+class _Rewriting:
+    """Replaces the matches of a pattern for which `_replacement` gives something."""
+
+    __slots__ = ("_before", "_held", "_pattern")
+
+    _LOOK_BACK = BEFORE
+    """Bytes before a match that `_before_match` gives."""
+
+    def __init__(self, pattern: AddressPattern) -> None:
+        self._pattern = pattern
+        self._held = b""
+        self._before = b""
+
+    def feed(self, chunk: bytes) -> bytes:
+        data = self._held + chunk if self._held else chunk
+        return self._pass(data, self._pattern.undecided_from(data))
+
+    def flush(self) -> bytes:
+        return self._pass(self._held, len(self._held))
+
+    def _pass(self, data: bytes, end: int) -> bytes:
+        pieces: list[bytes] = []
+        done = 0
+        for match in self._pattern.matches(data):
+            if match.start() >= end:
+                break
+            replacement = self._replacement(data, match)
+            if replacement is not None:
+                pieces += (data[done : match.start()], replacement)
+                done = match.end()
+        end = max(end, done)
+        self._passed(data, end)
+        self._before = self._before_match(data, end)
+        self._held = data[end:]
+        if not pieces:
+            return data if end == len(data) else data[:end]
+        return b"".join((*pieces, data[done:end]))
+
+    def _before_match(self, data: bytes, start: int) -> bytes:
+        if start >= self._LOOK_BACK:
+            return data[start - self._LOOK_BACK : start]
+        return (self._before + data[:start])[-self._LOOK_BACK :]
+
+    def _replacement(self, data: bytes, match: re.Match[bytes]) -> bytes | None:
+        raise NotImplementedError
+
+    def _passed(self, data: bytes, end: int) -> None:
+        """Take notice that `data` up to `end` goes out and the rest comes again."""
+
+
+class _Downwards(_Rewriting):
+    """Makes the upstream's URLs local in values that are addresses and begin with one.
+
+    Further ones in the same value, in the query of a link, become local with it: the tool compares them with
+    what it sent, and the way up reverses them.
+    """
+
+    __slots__ = ("_delimiter", "_local_base", "_structure", "_value")
+
+    def __init__(self, pattern: AddressPattern, local_base: bytes, structure: Structure) -> None:
+        super().__init__(pattern)
+        self._local_base = local_base
+        self._structure = structure
+        # Where, in the present data, the rest of a value begins that is being rewritten; None outside of one.
+        self._value: int | None = None
+        self._delimiter = b""
+
+    def _replacement(self, data: bytes, match: re.Match[bytes]) -> bytes | None:
+        start = match.start()
+        last = data[start - 1 : start] if start else self._before[-1:]
+        if (
+            last in {b'"', b"'"}
+            and not is_percent_encoded(match[0])
+            and is_address(self._structure, data, start)
+        ):
+            self._delimiter = last
+        elif (
+            self._value is None
+            or data.find(self._delimiter, self._value, start) >= 0
+            or not can_begin(self._before_match(data, start))
+        ):
+            return None
+        self._value = match.end()
+        return in_spelling_of(match[0], self._local_base)
+
+    def _passed(self, data: bytes, end: int) -> None:
+        self._structure.passed(data, end)
+        if self._value is not None:
+            self._value = None if data.find(self._delimiter, self._value, end) >= 0 else 0
+
+
+class _Upwards(_Rewriting):
+    """Makes the proxy's own addresses the upstream's, wherever they are."""
+
+    __slots__ = ("_called", "_url_map")
+
+    _LOOK_BACK = 512
+    """Enough for an element's name, and in a JSON Patch for the path before the value."""
+
+    def __init__(self, url_map: UrlMap, called: re.Pattern[bytes] | None = None) -> None:
+        """Refuse what `called` finds before an own address: an element that the server would call."""
+        super().__init__(url_map.own)
+        self._url_map = url_map
+        self._called = called
+
+    def _replacement(self, data: bytes, match: re.Match[bytes]) -> bytes | None:
+        before = self._before_match(data, match.start())
+        if not can_begin(before[-BEFORE:]):
+            return None
+        called = self._called.search(before) if self._called and before[-1:] in {b'"', b"'"} else None
+        if called is not None:
+            element = CALLED_BY_SERVER[(called["name"] or called["path"]).decode("ascii")]
+            raise RequestRefused(
+                f"the body sets {element} to this proxy's own address, {match[0].decode('latin-1')!r}",
+                hint="The server would call its own localhost. Give it an address that it can reach.",
+            )
+        return self._url_map.address_up(match[0])
+
+
+_NAMES = b"|".join(name.encode("ascii") for name in sorted(CALLED_BY_SERVER))
+_CALLED_IN_JSON = re.compile(
+    rb'(?:"(?P<name>%s)"|"path"\s*:\s*"[^"]*/(?P<path>%s)"\s*,\s*"value")\s*:\s*"\Z' % (_NAMES, _NAMES)
+)
+_CALLED_IN_XML = re.compile(
+    rb"""<(?:[^\s<>:]+:)?(?P<name>%s)\s[^<>]*?value\s*=\s*["']\Z(?P<path>)""" % _NAMES
+)
+
+_JSON = ("application/fhir+json", "application/json", "application/json+fhir", "text/json")
+_PATCH = ("application/json-patch+json", "application/merge-patch+json")
+_NDJSON = ("application/fhir+ndjson", "application/ndjson", "application/x-ndjson")
+_XML = ("application/fhir+xml", "application/xml", "application/xml+fhir", "text/xml")
+_FORM = ("application/x-www-form-urlencoded",)
+
+_STRUCTURES: dict[str, Callable[[], Structure]] = {
+    **dict.fromkeys((*_JSON, *_PATCH), JsonPlaces),
+    **dict.fromkeys(_NDJSON, lambda: JsonPlaces(by_line=True)),
+    **dict.fromkeys(_XML, XmlPlaces),
+}
+_CALLED: dict[str, re.Pattern[bytes] | None] = {
+    **dict.fromkeys((*_JSON, *_PATCH, *_NDJSON), _CALLED_IN_JSON),
+    **dict.fromkeys(_XML, _CALLED_IN_XML),
+    **dict.fromkeys(_FORM, None),
+}
+_ASCII_BASED = frozenset({"", "utf-8", "utf8", "us-ascii", "iso-8859-1", "windows-1252"})
+"""Charsets in which an address has the same bytes. FHIR knows UTF-8 alone (R4 section 3.1.0.1.5); a body in
+UTF-16 passes as it is, since no byte of it could be matched."""
+
+
+def response_rewriter(media_type: str, url_map: UrlMap, local_base: bytes) -> Rewriter | None:
+    """A rewriter for an answer's body; None where a body of that type passes untouched (PDF, images, text)."""
+    structure = _STRUCTURES.get(_readable(media_type))
+    return None if structure is None else _Downwards(url_map.theirs, local_base, structure())
+
+
+def request_rewriter(media_type: str, url_map: UrlMap) -> Rewriter | None:
+    """A rewriter for a request's body; None where a body of that type passes untouched.
+
+    Its `feed` and `flush` raise RequestRefused for a body that would make the server call the proxy.
+    """
+    kind = _readable(media_type)
+    return _Upwards(url_map, _CALLED[kind]) if kind in _CALLED else None
+
+
+def _readable(media_type: str) -> str:
+    """The type and subtype in lower case; empty if the charset is one that cannot be searched."""
+    kind, *parameters = media_type.lower().split(";")
+    for parameter in parameters:
+        name, _, value = parameter.partition("=")
+        if name.strip() == "charset" and value.strip().strip("\"'") not in _ASCII_BASED:
+            return ""
+    return kind.strip()

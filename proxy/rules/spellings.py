@@ -1,0 +1,266 @@
+r"""The ways in which a base URL can be written in what FHIR servers and tools send, and how to find it there.
+
+Inside JSON, XML, forms, fields and queries the same URL stands as `https://x/fhir`, `https:\/\/x\/fhir`,
+`https:\u002f\u002fx`, `https:&#x2F;&#x2F;x`, `https%3A%2F%2Fx`, `https%253A%252F%252Fx`,
+`HTTPS://X:443/fhir`. One pattern finds them all. Strategy: `bytes.find` looks for the host or port alone, at
+the speed of memory, and only around what it finds does the regular expression look; compiled once, since
+compiling costs more than rewriting a small body.
+
+Letters, digits and `-._~` are taken to stand for themselves: no encoder that is in use escapes them
+(RFC 3986 section 2.3 forbids it for percent-encoding).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+from ..model import DEFAULT_PORTS, BaseUrl
+
+LEVELS = (0, 1, 2)
+"""How often a URL can be percent-encoded: not, inside a query, inside the query of a link inside a query."""
+
+MOST_PORTS = 4
+"""HAPI behind a proxy writes a port twice (hapi-fhir#2856, fhircore#1714); nobody was seen to write it thrice."""
+
+BEFORE = 16
+"""Bytes before a match that `can_begin` looks at: an escape and the backslashes that could disarm it."""
+
+_STANDS_FOR_ITSELF = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
+_CONTINUES_SCHEME = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-.")
+
+# What may follow a base: the base ends there. Not `-`, `_`, `.`, `%20`, `:1`, `@`, which all name something
+# else. A full stop, colon or exclamation mark ends it only where a sentence ends with it.
+_ENDS = (
+    rb"""[/?#"'<>\s&|,)\]};`$]"""
+    rb"|\\(?!u00(?:2[5de]|3[0-9a]|4|5[0-9af]|6|7[0-9ae]))"
+    rb"""|[.:!](?:[\s"'<]|\\[nrt"]|\Z)"""
+)
+_ENCODED_END = rb"(?:0[9ad]|2[0-46-9abcf]|3[b-f]|5[b-e]|60|7[b-d])"
+_BOUNDARIES = (
+    rb"(?=%s|\Z)" % _ENDS,
+    rb"(?i:(?=%s|%%%s|\Z))" % (_ENDS, _ENCODED_END),
+    rb"(?i:(?=%s|%%(?:25)?%s|\Z))" % (_ENDS, _ENCODED_END),
+)
+_UNDECIDED_END = rb"(?:\\(?:u[0-9A-Fa-f]{0,3})?|%[0-9A-Fa-f]{0,3}|[.:!]\\?)?\Z"
+
+_ESCAPE = re.compile(
+    rb"(?<!\\)(?:\\\\)*\\(?:[bfnrt]|u(?P<json>[0-9A-Fa-f]{4}))\Z|%(?:25)?(?P<percent>[0-9A-Fa-f]{2})\Z"
+)
+_COLON = re.compile(rb"(?i)\\u003a|&#x3a;|&#58;|%(?:25)?3a|:")
+_SLASH = re.compile(rb"(?i)\\u002f|\\/|&#x2f;|&#47;|%(?:25)?2f|/")
+
+
+@dataclass(frozen=True, slots=True)
+class _Pieces:
+    """A regular expression for the whole of something, and one for what of it stands at the end of the data."""
+
+    whole: bytes = b""
+    partial: bytes = b""
+    longest: int = 0
+
+    def __add__(self, other: _Pieces) -> _Pieces:
+        return _Pieces(self.whole + other.whole, self.partial + other.partial, self.longest + other.longest)
+
+    def repeated(self, least: int, most: int) -> _Pieces:
+        times = b"{%d,%d}" % (least, most)
+        return _Pieces(
+            b"(?:%s)%s" % (self.whole, times), b"(?:%s)%s" % (self.partial, times), self.longest * most
+        )
+
+
+def _either(choices: Sequence[_Pieces]) -> _Pieces:
+    return _Pieces(
+        _either_bytes(choice.whole for choice in choices),
+        _either_bytes(choice.partial for choice in choices),
+        max(choice.longest for choice in choices),
+    )
+
+
+def _forms(character: str, level: int) -> tuple[list[str], list[str]]:
+    """How a character can be written without, and with, percent-encoding at a level."""
+    if character in _STANDS_FOR_ITSELF:
+        return [character], []
+    code = ord(character)
+    plain = [character, f"\\u{code:04x}", f"&#x{code:x};", f"&#{code};"]
+    if character == "/":
+        plain.append("\\/")
+    encoded = ["%" + "25" * (level - 1) + f"{code:02x}"] if level else []
+    # A percent sign that is encoded at all is encoded at each level, or it would mean something else.
+    return ([] if character == "%" and level else plain), encoded
+
+
+def _token(forms: Collection[str], *, ignore_case: bool = False) -> _Pieces:
+    """One character in any of its forms; the partial form also matches any beginning of one at the end.
+
+    Of an escape the letters always match in either case.
+    """
+    whole = _either_bytes(_pattern_of(form, ignore_case or len(form) > 1) for form in forms)
+    begun = sorted({form[:length] for form in forms for length in range(1, len(form))})
+    ends = _either_bytes([whole, *(_pattern_of(part, True) + rb"\Z" for part in begun), rb"\Z"])
+    return _Pieces(whole, ends, max(map(len, forms)))
+
+
+def _pattern_of(text: str, ignore_case: bool) -> bytes:
+    # A class for each letter, not a flag: with a flag the search cannot skip to where a match may begin.
+    return "".join(
+        f"[{letter.upper()}{letter.lower()}]" if ignore_case and letter.isalpha() else re.escape(letter)
+        for letter in text
+    ).encode("ascii")
+
+
+def _either_bytes(patterns: Iterable[bytes]) -> bytes:
+    alternatives = list(patterns)
+    return alternatives[0] if len(alternatives) == 1 else b"(?:%s)" % b"|".join(alternatives)
+
+
+def _text(text: str, level: int, *, ignore_case: bool = False) -> _Pieces:
+    pieces = _Pieces()
+    for character in text:
+        plain, encoded = _forms(character, level)
+        pieces += _token([*plain, *encoded], ignore_case=ignore_case)
+    return pieces
+
+
+def _after_scheme(level: int) -> _Pieces:
+    """`://`, of which at a level above 0 at least one of the first two is percent-encoded.
+
+    Some encoders leave the slashes of a query value as they are, some the colon.
+    """
+    if not level:
+        return _text("://", 0)
+    colon, encoded_colon = (_token(forms) for forms in _forms(":", level))
+    plain_slash, encoded_slash = _forms("/", level)
+    slash = _token([*plain_slash, *encoded_slash])
+    return _either([encoded_colon + slash + slash, colon + _token(encoded_slash) + slash])
+
+
+def _address(base: BaseUrl, paths: Sequence[str], level: int) -> _Pieces:
+    host = f"[{base.host}]" if ":" in base.host else base.host
+    port = _text(f":{base.port}", level)
+    default = DEFAULT_PORTS[base.scheme] == base.port
+    boundary = _Pieces(_BOUNDARIES[level], _UNDECIDED_END, 8)
+    ends = [_text(path, level) + boundary for path in sorted(paths, key=len, reverse=True)]
+    return (
+        _after_scheme(level)
+        + _text(host, level, ignore_case=True)
+        + port.repeated(0 if default else 1, MOST_PORTS)
+        + _either(ends)
+    )
+
+
+def _needles(bases: Collection[BaseUrl]) -> tuple[bytes, ...]:
+    """Lower-case bytes of which one stands in every match: one port that all share, or the hosts."""
+    ports = {base.port for base in bases}
+    if len(ports) == 1 and not any(base.port == DEFAULT_PORTS[base.scheme] for base in bases):
+        return (b"%d" % ports.pop(),)
+    # The colons of an IPv6 address may be encoded; the longest of what is between them is not.
+    return tuple({max(base.host.split(":"), key=len).encode("ascii") for base in bases})
+
+
+def _lead(base: BaseUrl, needles: Collection[bytes]) -> int:
+    """The most bytes of a match that can stand before its needle."""
+    before_host = len(base.scheme) + max(_after_scheme(level).longest for level in LEVELS)
+    if base.host.encode("ascii") in needles:
+        return before_host
+    return before_host + max(_text(f"[{base.host}]:", level).longest for level in LEVELS)
+
+
+class AddressPattern:
+    """Finds any of some base URLs in any spelling, where it begins and ends as a base URL does."""
+
+    __slots__ = ("_lead", "_lettered", "_needles", "_partial", "_reach", "_whole")
+
+    def __init__(self, bases: Collection[BaseUrl], *, also_root: bool = False) -> None:
+        """With `also_root` the base's origin alone counts as well, the longer of both where it can."""
+        longest_first = sorted(set(bases), key=lambda base: len(base.path), reverse=True)
+        pieces = _either(
+            [
+                _text(scheme, 0, ignore_case=True)
+                + _either(
+                    [
+                        _address(base, sorted({base.path, ""} if also_root else {base.path}), level)
+                        for level in LEVELS
+                        for base in longest_first
+                        if base.scheme == scheme
+                    ]
+                )
+                for scheme in sorted({base.scheme for base in longest_first})
+            ]
+        )
+        self._whole = re.compile(pieces.whole)
+        self._partial = re.compile(pieces.partial)
+        self._reach = pieces.longest
+        self._needles = _needles(longest_first)
+        self._lettered = not all(needle.isdigit() for needle in self._needles)
+        self._lead = max(_lead(base, self._needles) for base in longest_first)
+
+    def matches(self, data: bytes) -> Iterator[re.Match[bytes]]:
+        """The matches from left to right; the left boundary is the caller's to judge (`can_begin`)."""
+        folded = data.lower() if self._lettered else data
+        found = [(at, needle) for needle in self._needles if (at := folded.find(needle)) >= 0]
+        position = 0
+        while found:
+            first = found[0][0] if len(found) == 1 else min(found)[0]
+            match = self._whole.search(data, max(position, first - self._lead))
+            if match is None:
+                return
+            yield match
+            position = match.end()
+            # A needle that lies further on is not looked for again: its search may have taken all the data.
+            found = [
+                (further, needle)
+                for at, needle in found
+                if (further := at if at >= position else folded.find(needle, position)) >= 0
+            ]
+
+    def undecided_from(self, data: bytes) -> int:
+        """Where a match may begin that the end of the data cuts; the length of the data if nowhere."""
+        match = self._partial.search(data, max(0, len(data) - self._reach))
+        return len(data) if match is None else match.start()
+
+
+def can_begin(before: bytes) -> bool:
+    """Whether a URL can begin after these bytes (the last `BEFORE` of what goes before it).
+
+    Not after what may belong to a scheme (RFC 3986 section 3.1), unless it is the end of an escape.
+    """
+    if not before or before[-1] not in _CONTINUES_SCHEME:
+        return True
+    escape = _ESCAPE.search(before)
+    if escape is None:
+        return False
+    digits = escape["json"] or escape["percent"]
+    return digits is None or int(digits, 16) not in _CONTINUES_SCHEME
+
+
+def is_percent_encoded(matched: bytes) -> bool:
+    """Whether a match stands inside the query of another URL, by the first two characters after its scheme."""
+    return b"%" in matched[: len("https\\u003a%")]
+
+
+@lru_cache(maxsize=256)
+def in_spelling_of(matched: bytes, url: bytes) -> bytes:
+    """`url` with its colons, slashes and percent-encoding written as in a match.
+
+    What the match writes in two ways, as in `%3A//`, is written so place by place.
+    """
+    colons, slashes = _COLON.findall(matched), _SLASH.findall(matched)
+    level = max((2 if b"%25" in form else 1 if b"%" in form else 0) for form in (*colons, *slashes))
+    scheme, _, rest = url.decode("ascii").partition("://")
+    written = {":": colons[-1], "/": slashes[-1]}
+    return b"".join(
+        (
+            scheme.encode("ascii"),
+            colons[0],
+            *slashes[:2],
+            *(written.get(character) or _encoded(character, level) for character in rest),
+        )
+    )
+
+
+def _encoded(character: str, level: int) -> bytes:
+    _, encoded = _forms(character, level)
+    return (encoded[0].upper() if encoded else character).encode("ascii")

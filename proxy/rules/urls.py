@@ -1,0 +1,96 @@
+"""The server's base URL and the proxy's own: which path belongs to which, and each in place of the other.
+
+Down, from the server to the tool, a URL under the upstream's base (or under an alias, by which the server
+calls itself) becomes local where it is an address. Up, every occurrence of the proxy's own address becomes
+the upstream's: nobody's identity is a port of the tool's own machine, and the server must never store one.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+
+from ..model import BaseUrl
+from .spellings import BEFORE, AddressPattern, can_begin, in_spelling_of, is_percent_encoded
+
+# RFC 8288 section 3: <URI-Reference>, then parameters; a quoted one may hold angle brackets.
+_LINK_PART = re.compile(rb'"(?:[^"\\]|\\.)*"|<([^<>]*)>', re.DOTALL)
+
+
+class UrlMap:
+    """The map between one upstream and the listener in front of it; built once a server, never changed.
+
+    `authorities` are all spellings of host and port by which tools may call the listener. A proxy for
+    `https://x/fhir/r4` answers at `/fhir/r4`, so that host-relative links of the server work, and at `/`.
+    """
+
+    __slots__ = ("_path", "_upstream", "own", "theirs")
+
+    def __init__(
+        self, upstream: BaseUrl, *, aliases: Collection[BaseUrl] = (), authorities: Collection[str]
+    ) -> None:
+        self._upstream = str(upstream).encode("ascii")
+        self._path = upstream.path.encode("ascii")
+        self.theirs = AddressPattern([upstream, *aliases])
+        """Finds the upstream's base and its aliases."""
+        self.own = AddressPattern(
+            [BaseUrl.parse(f"http://{authority}{upstream.path}") for authority in authorities],
+            also_root=True,
+        )
+        """Finds the proxy's own addresses."""
+
+    def mount(self, target: bytes) -> tuple[bytes, bytes]:
+        """The path at which the request addresses the proxy's base, and the target to send upstream.
+
+        The mount is the upstream's own base path, or empty for the root.
+        """
+        if not target.startswith(b"/"):
+            return b"", target  # `*` of OPTIONS, and the absolute form, which no server but a proxy gets
+        path, question, query = target.partition(b"?")
+        query = self.query_up(query)
+        if path == self._path or path.startswith(self._path + b"/"):
+            return self._path, path + question + query
+        # The base itself has no slash: HAPI's page links are `base?_getpages=…`.
+        return b"", self._path + (b"" if path == b"/" else path) + question + query
+
+    def local_base(self, authority: bytes, mount: bytes) -> bytes:
+        """The proxy's base URL as the tool knows it, from the request's `Host` and its mount."""
+        return b"http://" + authority + mount
+
+    def location_down(self, value: bytes, local_base: bytes) -> bytes:
+        """A field value that is one URL (`Location`, `Content-Location`), local if it was the upstream's."""
+        first = next(self.theirs.matches(value), None)
+        if first is None or first.start() != 0 or is_percent_encoded(first[0]):
+            return value
+        return _substituted(self.theirs, value, local_base)
+
+    def link_down(self, value: bytes, local_base: bytes) -> bytes:
+        """A `Link` field value (RFC 8288) with each target that was the upstream's local."""
+        return _LINK_PART.sub(
+            lambda part: part[0] if part[1] is None else b"<%s>" % self.location_down(part[1], local_base),
+            value,
+        )
+
+    def text_up(self, value: bytes) -> bytes:
+        """Any text with every own address, in any spelling, made the upstream's."""
+        return _substituted(self.own, value, self._upstream)
+
+    def query_up(self, query: bytes) -> bytes:
+        """A raw query with every own address made the upstream's, encoded as it was; all else stays."""
+        return self.text_up(query) if query else query
+
+    def address_up(self, matched: bytes) -> bytes:
+        """The upstream's base URL in the spelling of a match of `own`."""
+        return in_spelling_of(matched, self._upstream)
+
+
+def _substituted(pattern: AddressPattern, text: bytes, url: bytes) -> bytes:
+    pieces: list[bytes] = []
+    done = 0
+    for match in pattern.matches(text):
+        if can_begin(text[max(0, match.start() - BEFORE) : match.start()]):
+            pieces += (text[done : match.start()], in_spelling_of(match[0], url))
+            done = match.end()
+    if not pieces:
+        return text
+    return b"".join((*pieces, text[done:]))
