@@ -1,1 +1,85 @@
-"""The connections to the real server."""
+"""The connections to the real server: HTTP/1.1 on asyncio and llhttp.
+
+`Upstream.send` writes a RequestHead as it is, streams its body and gives the Answer. The room in files, each
+importing only from those above it::
+
+    timeouts.py     how long is waited for what
+    tls.py          whom TLS trusts, and what its failures mean
+    tunnel.py       the environment's HTTPS proxy, by CONNECT
+    dial.py         TCP, tunnel, TLS: the one way to the one server
+    writing.py      RequestHead -> bytes                                no I/O
+    reading.py      bytes -> ResponseHead and body, RFC 9112 section 6  no I/O
+    body.py         the Answer: a body as a stream with back-pressure
+    probing.py      what the system and TLS know and asyncio does not tell
+    connection.py   one connection, one exchange at a time
+    pool.py         reuse, bounds, idle connections
+"""
+
+from __future__ import annotations
+
+import math
+import ssl
+from collections.abc import AsyncIterator
+
+from ..model import BaseUrl, RequestHead
+from .body import Answer
+from .connection import Connection, StaleConnectionError
+from .dial import Dialer
+from .pool import Pool
+from .timeouts import Timeouts
+from .tls import tls_context
+from .tunnel import Tunnel, tunnel_for
+from .writing import request_message
+
+__all__ = ["Answer", "Timeouts", "Tunnel", "Upstream", "tls_context", "tunnel_for"]
+
+MAX_CONNECTIONS = 256
+"""Connections to one server: more than the sockets that a browser, a notebook and an export open together."""
+
+
+class Upstream:
+    """One server, reached at its host and port alone; to be made and used within one event loop."""
+
+    def __init__(
+        self,
+        base: BaseUrl,
+        *,
+        tls: ssl.SSLContext | None,
+        tunnel: Tunnel | None = None,
+        timeouts: Timeouts | None = None,
+        max_connections: int = MAX_CONNECTIONS,
+    ) -> None:
+        self._where = base.authority
+        self._timeouts = timeouts or Timeouts()
+        self._dialer = Dialer(base, tls, tunnel, self._timeouts.connect)
+        self._pool = Pool(self._dial, self._where, max_connections, self._timeouts.connect)
+
+    async def send(self, head: RequestHead, body: AsyncIterator[bytes] | None = None) -> Answer:
+        """Send a request whose fields are complete, and wait for the head of the final answer.
+
+        The body goes out by the `Content-Length` in the fields, which it has to keep, or else chunked. It
+        is not read any more when this returns or raises. An answer that comes before its end is delivered,
+        and stops it. What `body` raises passes through, and so does BadRequest for a body of another
+        length; then the server has not got a complete request. Raises also UpstreamUnreachable,
+        UpstreamTimeout, UpstreamProtocolError, ProxyUnavailable, and ValueError for a head that must never
+        be sent.
+        """
+        message = request_message(head, body_exists=body is not None)
+        connection = await self._pool.acquire(math.inf if message.idempotent else self._timeouts.fresh)
+        try:
+            return await connection.exchange(message, body)
+        except StaleConnectionError:
+            if not message.idempotent:
+                raise
+        # The server had closed the connection before it saw the request.
+        connection = await self._pool.acquire(0)
+        return await connection.exchange(message, body)
+
+    async def close(self) -> None:
+        """Close all connections, with whatever runs on them."""
+        await self._pool.close()
+
+    async def _dial(self) -> Connection:
+        connection = Connection(self._where, self._timeouts, self._pool)
+        await self._dialer.dial(connection)
+        return connection

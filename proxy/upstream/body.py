@@ -1,0 +1,154 @@
+"""An answer and its body: a stream between the connection, which fills it, and the one who reads it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator
+from typing import Protocol
+
+from ..errors import ProxyError
+from ..model import ResponseHead
+
+HIGH_WATER = 256 * 1024
+"""Bytes that may wait for the reader before the connection stops reading: one read of asyncio's (256 KiB)."""
+
+LOW_WATER = HIGH_WATER // 4
+"""Bytes left when it goes on: the reader stays busy while the connection wakes up."""
+
+
+class Source(Protocol):
+    """Where the bytes of a body come from."""
+
+    def pause_reading(self) -> None:
+        """Take no more bytes from the network."""
+
+    def resume_reading(self) -> None:
+        """Go on taking them."""
+
+    def abort(self) -> None:
+        """Give up the exchange and its connection."""
+
+
+class Answer:
+    """A final response: its head, and its body as it comes, without any decoding.
+
+    `chunks` or `read_small` raise UpstreamUnreachable, UpstreamTimeout or UpstreamProtocolError where the
+    body does not arrive whole: a cut body never looks like a complete one. One reader at a time. `close`
+    belongs to every answer.
+    """
+
+    __slots__ = (
+        "_complete",
+        "_failure",
+        "_paused",
+        "_pieces",
+        "_size",
+        "_source",
+        "_waiter",
+        "head",
+        "length",
+    )
+
+    def __init__(self, head: ResponseHead, length: int | None, source: Source) -> None:
+        self.head = head
+        self.length = length
+        """Bytes of the body where the server told them, 0 where there is none (HEAD, 204, 304)."""
+        self._source: Source | None = source
+        """None once the answer is complete or has failed: the connection then serves others."""
+        self._pieces: deque[bytes] = deque()
+        self._size = 0
+        self._paused = False
+        self._complete = False
+        self._failure: ProxyError | None = None
+        self._waiter: asyncio.Future[None] | None = None
+
+    # The reader's side.
+
+    async def read_small(self, limit: int) -> bytes | None:
+        """The whole body in one piece where it is small; None where it has to be read by `chunks`.
+
+        Small is a body of a known length up to `limit`, which is waited for, or one of any kind that has
+        arrived already.
+        """
+        if not self._complete:
+            if self.length is None or self.length > min(limit, HIGH_WATER):
+                return None
+            while not self._complete:
+                await self._arrival()
+        if self._size > limit:
+            return None
+        body = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
+        self._pieces.clear()
+        self._size = 0
+        return body
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """The body in the pieces in which it came."""
+        while True:
+            if self._pieces:
+                piece = self._pieces.popleft()
+                self._size -= len(piece)
+                if self._paused and self._size <= LOW_WATER:
+                    self._paused = False
+                    if self._source is not None:
+                        self._source.resume_reading()
+                yield piece
+            elif self._complete:
+                return
+            else:
+                await self._arrival()
+
+    async def close(self) -> None:
+        """Give up what has not arrived; the connection lives on only where the answer is complete."""
+        source, self._source = self._source, None
+        if source is not None:
+            source.abort()
+        self._pieces.clear()
+        self._size = 0
+        self._wake()
+
+    async def _arrival(self) -> None:
+        """Wait for a piece or the end."""
+        if self._failure is not None:
+            raise self._failure
+        if self._source is None:
+            raise RuntimeError("the answer was closed")
+        self._waiter = asyncio.get_running_loop().create_future()
+        try:
+            await self._waiter
+        finally:
+            self._waiter = None
+
+    # The connection's side.
+
+    def feed(self, piece: bytes) -> None:
+        """Add bytes that have arrived."""
+        if not piece or self._source is None:
+            return
+        self._pieces.append(piece)
+        self._size += len(piece)
+        if self._size > HIGH_WATER and not self._paused:
+            self._paused = True
+            self._source.pause_reading()
+        self._wake()
+
+    def finish(self) -> None:
+        """Mark the end: the body is whole."""
+        if self._paused and self._source is not None:
+            self._source.resume_reading()
+        self._paused = False
+        self._source = None
+        self._complete = True
+        self._wake()
+
+    def fail(self, failure: ProxyError) -> None:
+        """Mark the end: the rest of the body will not come."""
+        if self._source is not None:
+            self._source = None
+            self._failure = failure
+            self._wake()
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)

@@ -1,0 +1,276 @@
+"""Bytes of a connection -> one final response, by RFC 9112 section 6; no I/O.
+
+llhttp reads the head and chunked bodies. A body of known length, or one that ends with the connection, is
+only counted and never goes through the parser: for large bodies that is most of what reading costs.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+
+import httptools
+
+from ..errors import UpstreamProtocolError
+from ..model import Fields, ResponseHead
+
+MAX_HEAD_BYTES = 64 * 1024
+"""Bytes of a response's head together with the 1xx responses before it.
+
+FHIR servers send long `Link` and `Content-Location` fields, 32 KiB in one field has to pass; aiohttp, nginx
+and node stop at 8 to 16 KiB.
+"""
+
+MAX_BARREN_BYTES = 64 * 1024
+"""Bytes in a row that yield no body: chunk extensions and trailers are not a second one."""
+
+_HEAD_END = b"\r\n\r\n"
+
+
+class _End(Enum):
+    """What tells where a response's body ends (RFC 9112 section 6.3)."""
+
+    LENGTH = 1
+    CHUNKS = 2
+    CONNECTION = 3
+
+
+class ResponseReader:
+    """Reads one final response to a request with the given method; `where` names the server in errors.
+
+    Interim responses (1xx) before it are consumed. UpstreamProtocolError is raised for everything that is not
+    one well-formed HTTP/1.x response; what a lenient reader might understand in two ways is never passed on.
+    """
+
+    __slots__ = (
+        "_barren",
+        "_buffer",
+        "_end",
+        "_headers_done",
+        "_http_1_0",
+        "_interim_bytes",
+        "_lines",
+        "_message_done",
+        "_parser",
+        "_pieces",
+        "_reason",
+        "_remaining",
+        "_surplus",
+        "_where",
+        "_without_body",
+        "complete",
+        "continued",
+        "head",
+        "idle_limit",
+        "length",
+        "persistent",
+    )
+
+    def __init__(self, method: str, where: str) -> None:
+        self.head: ResponseHead | None = None
+        self.length: int | None = None
+        """Bytes of the body where they are known beforehand."""
+        self.complete = False
+        self.continued = False
+        """Whether a 100 (Continue) has come."""
+        self.persistent = False
+        """Whether the connection may carry another request once this response is complete."""
+        self.idle_limit: float | None = None
+        """Seconds for which the server keeps an idle connection, by `Keep-Alive: timeout`."""
+        self._where = where
+        self._without_body = method == "HEAD"
+        self._parser = httptools.HttpResponseParser(self)
+        self._buffer = b""
+        self._interim_bytes = 0
+        self._reason = b""
+        self._lines: list[tuple[bytes, bytes]] = []
+        self._pieces: list[bytes] = []
+        self._headers_done = False
+        self._message_done = False
+        self._surplus = False
+        self._http_1_0 = False
+        self._end = _End.CONNECTION
+        self._remaining = 0
+        self._barren = 0
+
+    def feed(self, data: bytes) -> bytes:
+        """Take what the connection received; the bytes of the body that were in it."""
+        if self.head is None:
+            data = self._read_heads(data)
+            if not data or self.head is None:
+                return b""
+        if self._end is _End.LENGTH:
+            size = len(data)
+            if size < self._remaining:
+                self._remaining -= size
+                return data
+            self.complete = True
+            if size == self._remaining:
+                return data
+            self.persistent = False
+            return data[: self._remaining]
+        if self._end is _End.CHUNKS:
+            return self._read_chunks(data)
+        return data
+
+    def feed_eof(self) -> bool:
+        """Take the orderly end of the connection; whether the response is complete by it."""
+        if self.head is not None and self._end is _End.CONNECTION:
+            self.complete = True
+        return self.complete
+
+    # What llhttp calls, by name.
+
+    def on_message_begin(self) -> None:
+        """A message starts; after the last one that was asked for it is surplus."""
+        self._surplus = self._message_done
+
+    def on_status(self, reason: bytes) -> None:
+        """A piece of the reason phrase."""
+        self._reason += reason
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A field; those after the body are trailers, which are dropped (RFC 9110 section 6.5.1)."""
+        if not self._headers_done:
+            self._lines.append((name, value.rstrip(b" \t")))
+
+    def on_headers_complete(self) -> None:
+        """The head has ended."""
+        self._headers_done = True
+
+    def on_body(self, data: bytes) -> None:
+        """A piece of a chunked body."""
+        if not self._message_done:
+            self._pieces.append(data)
+
+    def on_message_complete(self) -> None:
+        """The message has ended."""
+        self._message_done = self.head is not None
+
+    def _read_heads(self, data: bytes) -> bytes:
+        """Take 1xx heads and the final one; the bytes after it."""
+        data = self._buffer + data
+        while data and self.head is None:
+            end = data.find(_HEAD_END)
+            if self._interim_bytes + (len(data) if end < 0 else end) > MAX_HEAD_BYTES:
+                raise self._error(f"a head of more than {MAX_HEAD_BYTES} bytes")
+            # llhttp reads RTSP and ICE as well, and skips empty lines before the status line.
+            if not data.startswith(b"HTTP/1."[: len(data)]):
+                raise self._error("something that is not HTTP/1.1")
+            if end < 0:
+                if b"\n\n" in data:
+                    raise self._error("lines that do not end in CR LF")
+                self._buffer = data
+                return b""
+            end += len(_HEAD_END)
+            self._read_head(data[:end])
+            data = data[end:]
+        self._buffer = b""
+        return data
+
+    def _read_head(self, data: bytes) -> None:
+        if b"\0" in data:
+            raise self._error("a head that holds NUL")
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade as error:
+            raise self._error("101, a change of protocol that nobody asked for") from error
+        except httptools.HttpParserError as error:
+            # llhttp's messages are fixed sentences; they never quote the input.
+            raise self._error(f"a head that cannot be read: {error}") from error
+        status = self._parser.get_status_code()
+        if not self._headers_done or not 100 <= status <= 599 or status == 101:
+            raise self._error(f"the status {status}")
+        if status >= 200:
+            self._http_1_0 = self._parser.get_http_version() == "1.0"
+            self._frame(status)
+            if self._end is not _End.CHUNKS:
+                self._release_parser()
+            self.head = ResponseHead(status, self._reason, Fields(tuple(self._lines)))
+            return
+        self.continued = self.continued or status == 100
+        self._interim_bytes += len(data)
+        self._reason = b""
+        self._lines = []
+        self._headers_done = False
+
+    def _frame(self, status: int) -> None:
+        """Decide where the body ends (RFC 9112 section 6.3) and whether the connection goes on (9.3)."""
+        lengths: list[bytes] = []
+        codings: list[bytes] = []
+        options: list[bytes] = []
+        for name, value in self._lines:
+            lower = name.lower()
+            if lower == b"content-length":
+                lengths.append(value)
+            elif lower == b"transfer-encoding":
+                codings.append(value.lower())
+            elif lower == b"connection":
+                options += [option.strip(b" \t") for option in value.lower().split(b",")]
+            elif lower == b"keep-alive":
+                self.idle_limit = _timeout(value)
+        self.persistent = b"close" not in options and (not self._http_1_0 or b"keep-alive" in options)
+        # llhttp refuses most of these too; as they decide which bytes are whose, they stand here as well.
+        if len(lengths) + len(codings) > 1:
+            raise self._error("more than one Content-Length or Transfer-Encoding")
+        if lengths and not (lengths[0].isdigit() and len(lengths[0]) < 19):
+            raise self._error("a Content-Length that is not a number")
+        if codings and (codings[0] != b"chunked" or self._http_1_0):
+            raise self._error("a Transfer-Encoding other than chunked")
+        if self._without_body or status in {204, 304}:
+            self.length = 0
+            self.complete = True
+            self._end = _End.LENGTH
+        elif codings:
+            self._end = _End.CHUNKS
+        elif lengths:
+            self.length = self._remaining = int(lengths[0])
+            self.complete = self.length == 0
+            self._end = _End.LENGTH
+        else:
+            self.persistent = False
+
+    def _read_chunks(self, data: bytes) -> bytes:
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserError as error:
+            # An error after the end is about bytes that follow it: surplus, and the answer itself is whole.
+            if not self._message_done:
+                raise self._error(f"a chunked body that cannot be read: {error}") from error
+            self._surplus = True
+        pieces = self._pieces
+        if self._message_done:
+            self.complete = True
+            self._release_parser()
+            # llhttp skips empty lines between messages. Where the bytes at hand do not show that nothing
+            # followed the last chunk or trailer, something may have: the connection is not used again.
+            if self._surplus or not data.endswith(_HEAD_END) or data[-5:-4] in {b"", b"\r", b"\n"}:
+                self.persistent = False
+        elif pieces:
+            self._barren = 0
+        else:
+            self._barren += len(data)
+            if self._barren > MAX_BARREN_BYTES:
+                raise self._error("a chunked body of nothing but extensions or trailers")
+        if not pieces:
+            return b""
+        self._pieces = []
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def _release_parser(self) -> None:
+        # The parser holds this object's methods: without the cycle memory is free at once.
+        del self._parser
+
+    def _error(self, what: str) -> UpstreamProtocolError:
+        return UpstreamProtocolError(
+            f"{self._where} sent {what}.",
+            hint="The server, or a gateway in front of it, breaks HTTP/1.1; the proxy does not guess.",
+        )
+
+
+def _timeout(value: bytes) -> float | None:
+    """The seconds of a `Keep-Alive: timeout=5, max=100` (RFC 2068 section 19.7.1.1)."""
+    for part in value.lower().split(b","):
+        name, _, seconds = part.strip(b" \t").partition(b"=")
+        if name == b"timeout" and seconds.isdigit() and len(seconds) < 10:
+            return float(seconds)
+    return None

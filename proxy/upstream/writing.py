@@ -1,0 +1,85 @@
+"""RequestHead -> bytes, with its body's framing; what could be read as two requests never leaves."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from ..model import RequestHead
+
+LAST_CHUNK = b"0\r\n\r\n"
+"""The end of a chunked body without trailers (RFC 9112 section 7.1)."""
+
+IDEMPOTENT_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
+"""What may be sent again when its connection died unanswered (RFC 9110 section 9.2.2)."""
+
+_METHODS_WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
+"""Where the absence of a body is told as `Content-Length: 0` (RFC 9110 section 8.6)."""
+
+
+class Framing(Enum):
+    """How a request's body is delimited (RFC 9112 section 6)."""
+
+    NONE = "no body"
+    LENGTH = "Content-Length"
+    CHUNKED = "chunked"
+
+
+@dataclass(frozen=True, slots=True)
+class RequestMessage:
+    """A request as it goes out: the bytes of its head and how its body follows."""
+
+    head: bytes
+    method: str
+    framing: Framing
+    length: int = 0
+    waits_for_continue: bool = False
+
+    @property
+    def idempotent(self) -> bool:
+        """Whether sending it twice does what sending it once does."""
+        return self.method in IDEMPOTENT_METHODS
+
+
+def request_message(head: RequestHead, *, body_exists: bool) -> RequestMessage:
+    """The message of a head whose fields are complete; only what frames the body is added.
+
+    Raises ValueError where the head holds what no rule should have let through: CR, LF or NUL, a target
+    that is not in origin-form, or fields that say something else about the body than what follows. This is
+    the last line of defence against a request inside a request, not a check of the client's input.
+    """
+    length: bytes | None = None
+    waits = False
+    parts = [head.method.encode("ascii"), b" ", head.target, b" HTTP/1.1\r\n"]
+    for name, value in head.fields:
+        parts += (name, b": ", value, b"\r\n")
+        lower = name.lower()
+        if lower == b"content-length":
+            if length is not None or not (value.isdigit() and len(value) < 19):
+                raise ValueError("the request holds a Content-Length that is not one number")
+            length = value
+        elif lower == b"transfer-encoding":
+            raise ValueError("the request holds a Transfer-Encoding of its own")
+        elif lower == b"expect":
+            waits = body_exists and value.lower() == b"100-continue"
+    framing = Framing.NONE
+    lines = len(head.fields.lines) + 2
+    if body_exists:
+        framing = Framing.CHUNKED if length is None else Framing.LENGTH
+        if length is None:
+            parts.append(b"Transfer-Encoding: chunked\r\n")
+            lines += 1
+    elif length is None:
+        if head.method in _METHODS_WITH_BODY:
+            parts.append(b"Content-Length: 0\r\n")
+            lines += 1
+    elif int(length):
+        raise ValueError("the request announces a body and has none")
+    parts.append(b"\r\n")
+    data = b"".join(parts)
+    if not (head.method.isalpha() and head.target.startswith(b"/") and b" " not in head.target):
+        raise ValueError("the request line is not one method and one target in origin-form")
+    # Every line written above ends in one CR and one LF: any more of them came from within a part.
+    if data.count(b"\r") != lines or data.count(b"\n") != lines or b"\0" in data:
+        raise ValueError("the request head holds CR, LF or NUL within a part")
+    return RequestMessage(data, head.method, framing, int(length or 0), waits)
