@@ -1,25 +1,67 @@
-"""Ways to obtain credentials, one file each."""
+"""Ways to obtain credentials, one file each.
+
+`seams` says what an Authenticator is and what it needs from outside. `cache` keeps one token for all who ask.
+A way to sign in is a TokenSource under that cache: an app's (`client_secret`), or a person's (`person`, by
+`interactive` or `device_code`). They reach Entra ID through `entra`, where MSAL lives, at the authority that
+`authorities` decides on and for what `registration` says; `answers` and `aadsts` turn refusals into errors.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import Protocol
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 
-from ..model import Credentials, Rejection, ResponseHead
+from ..config import AuthMethod, ServerConfig
+from .anonymous import AnonymousAuthenticator
+from .auto import AutoAuthenticator
+from .browser import SystemBrowser
+from .client_secret import client_secret
+from .clock import Clock, SystemClock
+from .device_code import device_code
+from .interactive import interactive
+from .seams import Authenticator, Browser, Probe, Seams, Tell
+from .token import TokenAuthenticator
 
-Probe = Callable[[], Awaitable[ResponseHead]]
-"""One read of the server without credentials: the head of its answer."""
+__all__ = [
+    "METHODS",
+    "Authenticator",
+    "Browser",
+    "Clock",
+    "Probe",
+    "Seams",
+    "SystemBrowser",
+    "SystemClock",
+    "Tell",
+    "authenticator",
+]
 
 
-class Authenticator(Protocol):
-    """Where an exchange gets its credentials."""
+def authenticator(config: ServerConfig, seams: Seams) -> Authenticator:
+    """The Authenticator for a server's settings; ConfigError tells all that they lack."""
+    return METHODS[config.auth](config, seams)
 
-    async def credentials(self, rejected: Rejection | None = None) -> Credentials | None:
-        """Valid credentials; None where the server takes requests without any.
 
-        `rejected` are credentials that the server refused although they had not expired: they are never
-        returned again. Raises SignInRequired, AuthenticationFailed or IdentityProviderUnavailable.
-        """
+def _anonymous(_config: ServerConfig, _seams: Seams) -> Authenticator:
+    return AnonymousAuthenticator()
 
-    async def close(self) -> None:
-        """Stop what is under way; does not wait for Entra ID."""
+
+def _auto(config: ServerConfig, seams: Seams) -> Authenticator:
+    def make(method: AuthMethod, probe: Probe) -> Authenticator:
+        return authenticator(config.model_copy(update={"auth": method}), replace(seams, probe=probe))
+
+    return AutoAuthenticator(config, seams, make)
+
+
+def _token(config: ServerConfig, seams: Seams) -> Authenticator:
+    return TokenAuthenticator(config, seams.clock)
+
+
+METHODS: Mapping[AuthMethod, Callable[[ServerConfig, Seams], Authenticator]] = {
+    "anonymous": _anonymous,
+    "auto": _auto,
+    "client-secret": client_secret,
+    "device-code": device_code,
+    "interactive": interactive,
+    "token": _token,
+}
+"""Every way to sign in by its name in the settings."""

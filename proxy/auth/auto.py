@@ -1,0 +1,267 @@
+"""The method `auto`: ask the server once what it wants, then do that.
+
+It takes the identity that is configured and never guesses between two, and it starts nothing that needs a
+person where none is. What it finds is kept where it is conclusive; a server in trouble is asked again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+from collections.abc import Callable, Sequence
+from typing import Literal
+from urllib.parse import urlsplit
+
+from ..config import AuthMethod, ServerConfig
+from ..errors import (
+    AuthenticationFailed,
+    ConfigError,
+    ProxyError,
+    ProxyUnavailable,
+    SignInRequired,
+    UpstreamUnreachable,
+)
+from ..model import Challenge, Credentials, Rejection, ResponseHead
+from ..rules.challenges import bearer, one_line, parse_challenges
+from .anonymous import AnonymousAuthenticator
+from .authorities import Authority, asks_for_entra, authority, wrong_cloud
+from .seams import Authenticator, Probe, Seams
+
+Make = Callable[[AuthMethod, Probe], Authenticator]
+"""Makes the Authenticator of a named method; the probe answers at once, with what the server has said."""
+
+ASK_AGAIN = 5.0
+"""Seconds between two questions to a server that is open but refuses some requests."""
+
+LONGEST_WAIT = 3600
+"""Seconds of a server's `Retry-After` that are passed on at most."""
+
+NAME_IT = "Name the way to sign in with --auth (FHIR_AUTH_PROXY_AUTH)."
+
+# Status -> what it says of the server, and what to do.
+_WORDS = {
+    400: ("cannot read a plain FHIR read", "Check that the base URL is that of a FHIR server."),
+    403: ("forbids a read without credentials, and does not say how to sign in", NAME_IT),
+    404: (
+        "knows no FHIR server there",
+        "Check the base URL; its path, such as /fhir or /r4, belongs to it. If it is right, "
+        + NAME_IT.lower(),
+    ),
+    410: ("knows no FHIR server there any more", "Check the base URL."),
+}
+
+_TROUBLE = frozenset({408, 425, 429})
+
+
+class AutoAuthenticator:
+    """An Authenticator that becomes the one that the server asks for; belongs to one event loop.
+
+    Raises what the chosen one raises, and the probe's errors; SignInRequired where a person would have to
+    sign in and none is there, ConfigError where two identities are configured, AuthenticationFailed for a
+    server that asks for something else than Entra ID.
+    """
+
+    def __init__(self, config: ServerConfig, seams: Seams, make: Make) -> None:
+        self._config = config
+        self._seams = seams
+        self._make = make
+        self._chosen: Authenticator | None = None
+        self._flight: asyncio.Task[Authenticator | ProxyError] | None = None
+        self._asked_at = float("-inf")
+        self._told = ""
+        self._is_closed = False
+
+    async def credentials(self, rejected: Rejection | None = None) -> Credentials | None:
+        """The chosen method's credentials; a 401 from a server that was open has it asked again."""
+        chosen = self._chosen
+        if isinstance(chosen, AnonymousAuthenticator) and rejected is not None and self._may_ask_again():
+            chosen = None
+        if chosen is None:
+            chosen, rejected = await self._choice(), None
+        return await chosen.credentials(rejected)
+
+    async def close(self) -> None:
+        """Stop what is under way; whoever waits gets ProxyUnavailable."""
+        self._is_closed = True
+        if self._flight is not None:
+            self._flight.cancel()
+            await asyncio.wait({self._flight})
+        if self._chosen is not None:
+            await self._chosen.close()
+
+    def _may_ask_again(self) -> bool:
+        return not 0 <= self._seams.clock.time() - self._asked_at < ASK_AGAIN
+
+    async def _choice(self) -> Authenticator:
+        """The one choice that is under way, whoever began it and whoever stopped waiting."""
+        if self._is_closed:
+            raise ProxyUnavailable("The proxy is stopping.")
+        flight = self._flight
+        if flight is None:
+            flight = self._flight = asyncio.create_task(self._choose())
+        await asyncio.wait({flight})
+        if flight.cancelled():
+            raise ProxyUnavailable("The proxy is stopping.")
+        outcome = flight.result()
+        if isinstance(outcome, ProxyError):
+            raise copy.copy(outcome)  # each waiter's own, since raising writes into an exception
+        return outcome
+
+    async def _choose(self) -> Authenticator | ProxyError:
+        try:
+            head = await self._seams.probe()
+            self._asked_at = self._seams.clock.time()
+            self._chosen = self._judged(head)
+        except ProxyError as error:
+            return error
+        finally:
+            self._flight = None
+        return self._chosen
+
+    def _judged(self, head: ResponseHead) -> Authenticator:
+        """What this answer leads to; errors that another answer could change are raised."""
+        if 200 <= head.status < 300:
+            self._tell(f"{self._config.base_url} answers without sign-in; served anonymously{self._unused()}")
+            return AnonymousAuthenticator()
+        if head.status != 401:
+            raise self._unexpected(head)
+        challenges = parse_challenges(head.fields)
+        try:
+            method = self._method()
+        except ConfigError as error:
+            return _Unable(error)
+        if method == "token":
+            return self._with_token(challenges)
+        if not asks_for_entra(self._config, challenges):
+            raise self._not_entra(challenges)
+        chosen = authority(self._config, challenges, secret=method == "client-secret")
+        if method == "interactive" and not self._seams.attended:
+            return _Unable(self._person_needed(chosen))
+        try:
+            made = self._make(method, _answering(head))
+        except ConfigError as error:
+            return _Unable(error)
+        self._tell(self._announcement(method, chosen))
+        return made
+
+    def _method(self) -> Literal["token", "client-secret", "interactive"]:
+        """The identity that is configured, otherwise a person's."""
+        config = self._config
+        token = bool(config.token or config.token_file)
+        secret = bool(config.client_secret or config.client_secret_file)
+        if token and secret:
+            raise ConfigError(
+                f"A token and a client secret are configured for {config.base_url}: that is two identities.",
+                hint="Say which one to use: --auth token or --auth client-secret (FHIR_AUTH_PROXY_AUTH).",
+            )
+        if token:
+            return "token"
+        return "client-secret" if secret else "interactive"
+
+    def _with_token(self, challenges: Sequence[Challenge]) -> Authenticator:
+        if challenges and bearer(challenges) is None:
+            raise self._not_entra(challenges)
+        made = self._make("token", self._seams.probe)
+        place = self._config.token_file or "FHIR_AUTH_PROXY_TOKEN"
+        self._tell(f"{self._config.base_url} asks for a sign-in; the token in {place} is used")
+        return made
+
+    def _announcement(self, method: str, chosen: Authority) -> str:
+        who = f"the app {self._config.client_id} signs in" if method == "client-secret" else "you sign in"
+        warning = wrong_cloud(self._config, chosen)
+        return f"{self._config.base_url} asks for Entra ID; {who} at {chosen.url}" + (
+            f". Beware: {warning}" if warning else ""
+        )
+
+    def _unused(self) -> str:
+        config = self._config
+        unused = [
+            name
+            for given, name in (
+                (config.token or config.token_file, "token"),
+                (config.client_secret or config.client_secret_file, "client secret"),
+            )
+            if given
+        ]
+        return f", the configured {' and '.join(unused)} is not used" if unused else ""
+
+    def _tell(self, line: str) -> None:
+        if line != self._told:
+            self._told = line
+            self._seams.tell(line)
+
+    def _person_needed(self, chosen: Authority) -> SignInRequired:
+        tenant = f" in the tenant {chosen.tenant}" if chosen.discovered or self._config.tenant else ""
+        return SignInRequired(
+            f"{self._config.base_url} asks for a sign-in with Entra ID{tenant}, and nobody is at this "
+            "terminal to make one.",
+            hint="Set one of these and start again: --auth device-code (FHIR_AUTH_PROXY_AUTH=device-code), "
+            "whose link and code appear on stderr and work on any device; for an app, AZURE_TENANT_ID, "
+            "AZURE_CLIENT_ID and AZURE_CLIENT_SECRET; for a token from elsewhere, --token-file.",
+        )
+
+    def _not_entra(self, challenges: Sequence[Challenge]) -> AuthenticationFailed:
+        if bearer(challenges) is not None:
+            return AuthenticationFailed(
+                f"{self._config.base_url} wants a bearer token and does not say who issues it.",
+                hint="If it is Entra ID, name your tenant with --tenant (AZURE_TENANT_ID); with a token from "
+                "elsewhere, use --token-file.",
+            )
+        schemes = ", ".join(dict.fromkeys(one_line(challenge.scheme) for challenge in challenges))
+        wanted = (
+            f"asks for {schemes}, which is not Entra ID's way" if schemes else "does not say how to sign in"
+        )
+        return AuthenticationFailed(
+            f"{self._config.base_url} answers 401 and {wanted}.",
+            hint=f"{NAME_IT} Check that the base URL leads to the FHIR server itself and not to a gateway.",
+        )
+
+    def _unexpected(self, head: ResponseHead) -> ProxyError:
+        base_url, status = self._config.base_url, head.status
+        if status >= 500 or status in _TROUBLE:
+            return UpstreamUnreachable(
+                f"{base_url} answers {status}, so it cannot be asked whether it wants a sign-in.",
+                hint=f"Try again later. {NAME_IT} Then nothing has to be asked.",
+                retry_after=_retry_after(head),
+            )
+        if 300 <= status < 400:
+            host = _redirect_host(head)
+            return AuthenticationFailed(
+                f"{base_url} redirects a FHIR read" + (f" to {host!r}." if host else "."),
+                hint=f"Give the address to which it leads as the base URL. For a sign-in page: {NAME_IT}",
+            )
+        words, hint = _WORDS.get(status, ("neither answers a FHIR read nor asks for a sign-in", NAME_IT))
+        return AuthenticationFailed(f"{base_url} answers {status}: it {words}.", hint=hint)
+
+
+class _Unable:
+    """An Authenticator for settings with which nothing can be done until they change."""
+
+    def __init__(self, error: ProxyError) -> None:
+        self._error = error
+
+    async def credentials(self, rejected: Rejection | None = None) -> Credentials | None:  # noqa: ARG002
+        raise copy.copy(self._error)
+
+    async def close(self) -> None:
+        """Nothing is under way, ever."""
+
+
+def _answering(head: ResponseHead) -> Probe:
+    async def probe() -> ResponseHead:
+        return head
+
+    return probe
+
+
+def _retry_after(head: ResponseHead) -> int | None:
+    value = head.fields.get(b"retry-after") or b""
+    return min(int(value), LONGEST_WAIT) if value.isdigit() and len(value) < 10 else None
+
+
+def _redirect_host(head: ResponseHead) -> str:
+    """Where a redirect leads, without path and query, which may hold more than a log should."""
+    try:
+        return one_line(urlsplit(head.fields.text(b"location")).hostname or "")
+    except ValueError:
+        return ""

@@ -1,0 +1,308 @@
+"""One token for all who ask: kept until it expires, renewed ahead, acquired once however many wait.
+
+Strategy: everything happens in the event loop, so there are no locks. At most one acquisition (a *flight*) is
+under way; it is a task of its own, so that whoever waits for it can go away without taking it down. Expiry is
+decided by the wall clock at the moment of the request: a laptop that slept sends no dead token.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import logging
+import math
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Protocol
+
+from cachetools import LRUCache, TLRUCache
+
+from ..errors import (
+    AuthenticationFailed,
+    IdentityProviderUnavailable,
+    ProxyError,
+    ProxyUnavailable,
+    SignInRequired,
+)
+from ..model import Challenge, Credentials, Rejection
+from .clock import Clock
+
+LEEWAY = 30.0
+"""Seconds before its expiry from which a token is not sent any more: it has to arrive alive, and clocks
+differ."""
+
+RENEW_AHEAD = 300.0
+"""Seconds before its expiry from which a token is renewed; MSAL takes the same number for "expired"."""
+
+MINIMUM_AGE = 60.0
+"""Seconds that a token is used at least, since Entra ID may name a moment in the past for its renewal."""
+
+FAILURE_PAUSE = 5.0
+"""Seconds for which a failure is told again without an attempt: 1,000 requests are not 1,000 attempts."""
+
+LONGEST_PAUSE = 300.0
+"""Seconds of a `Retry-After` that are honoured at most; Entra ID itself asks for less."""
+
+AHEAD_PAUSE = 30.0
+"""Seconds between two attempts to renew a token that is still good."""
+
+SECOND_REFUSAL = 30.0
+"""Seconds within which a renewed token that is refused as well proves that renewing does not help."""
+
+SET_BACK = 5.0
+"""Seconds that the clock may go back unnoticed; time synchronization moves it by less."""
+
+_CURRENT = "current"
+
+_B64TOKEN = re.compile(r"[A-Za-z0-9\-._~+/]+=*")
+"""RFC 6750 section 2.1."""
+
+Explain = Callable[[Sequence[Challenge]], AuthenticationFailed]
+"""The error for a token that the server refuses although it is new, from the challenges of its 401."""
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class AccessToken:
+    """A bearer token with its times in Unix seconds; `refresh_at` is when the issuer wants it renewed."""
+
+    value: str = field(repr=False)
+    expires_at: float
+    refresh_at: float
+
+    def credentials(self) -> Credentials:
+        """The token as it goes into the `Authorization` field; AuthenticationFailed where it cannot."""
+        if not _B64TOKEN.fullmatch(self.value):
+            raise AuthenticationFailed(
+                "The access token holds characters that none may hold (RFC 6750 section 2.1)",
+                hint="Give the token alone: no quotes, no prefix, no line breaks.",
+            )
+        return Credentials(b"Bearer " + self.value.encode("ascii"))
+
+
+class TokenSource(Protocol):
+    """One way to obtain tokens, without troubling a person."""
+
+    async def acquire(self, *, rejected: Rejection | None) -> AccessToken:
+        """A token; where `rejected` is set, none of those that the source holds already."""
+
+    async def close(self) -> None:
+        """Stop what is under way."""
+
+
+class Person(Protocol):
+    """The person who can sign in where the source alone gets no further."""
+
+    patience: float
+    """Seconds that a request is held while the person signs in; tools have time limits of their own."""
+
+    async def sign_in(self, reason: SignInRequired) -> AccessToken:
+        """Ask for a sign-in and wait for it, within the configured time."""
+
+    def awaited(self) -> SignInRequired | None:
+        """What a request is told that waits no longer; None while no sign-in is open."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    credentials: Credentials
+    acquired_at: float
+    refresh_at: float
+    usable_until: float
+    was_forced: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Flight:
+    task: asyncio.Task[_Held | ProxyError]
+    is_ahead: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Failure:
+    error: ProxyError
+    until: float
+
+
+class CachedAuthenticator:
+    """An Authenticator for one identity, around the source of its tokens.
+
+    Belongs to one event loop. Raises what the source raises, each time as an exception of its own.
+    """
+
+    def __init__(
+        self, source: TokenSource, clock: Clock, explain: Explain, person: Person | None = None
+    ) -> None:
+        self._source = source
+        self._clock = clock
+        self._explain = explain
+        self._person = person
+        self._held: TLRUCache[str, _Held] = TLRUCache(
+            1, ttu=lambda _key, held, _now: held.usable_until, timer=clock.time
+        )
+        self._refused: LRUCache[bytes, Rejection] = LRUCache(64)
+        self._flight: _Flight | None = None
+        self._failure: _Failure | None = None
+        self._ahead_from = -math.inf
+        self._latest = -math.inf
+        self._is_closed = False
+
+    async def credentials(self, rejected: Rejection | None = None) -> Credentials | None:
+        """Valid credentials: at once while a token is held, otherwise when the one acquisition ends."""
+        now = self._now()
+        if rejected is not None:
+            self._drop(rejected, now)
+        held = self._held.get(_CURRENT)
+        if held is None:
+            return await self._acquired(rejected)
+        if now >= held.refresh_at and now >= self._ahead_from and self._flight is None:
+            self._start(None, is_ahead=True)
+        return held.credentials
+
+    async def close(self) -> None:
+        """Stop what is under way; whoever waits gets ProxyUnavailable."""
+        self._is_closed = True
+        if self._flight is not None:
+            self._flight.task.cancel()
+            await asyncio.wait({self._flight.task})
+        self._held.clear()
+        await self._source.close()
+
+    def _now(self) -> float:
+        now = self._clock.time()
+        if now < self._latest - SET_BACK:
+            self._set_back(now, self._latest - now)
+        self._latest = max(self._latest, now)
+        return now
+
+    def _set_back(self, now: float, seconds: float) -> None:
+        """Keep of every span what was left of it when the clock was last read, and renew soon."""
+        self._latest = now
+        self._ahead_from = now
+        held = self._held.pop(_CURRENT, None)
+        if held is not None:
+            self._held[_CURRENT] = replace(
+                held,
+                acquired_at=held.acquired_at - seconds,
+                refresh_at=now,
+                usable_until=held.usable_until - seconds,
+            )
+        if self._failure is not None:
+            self._failure = replace(self._failure, until=self._failure.until - seconds)
+
+    def _drop(self, rejected: Rejection, now: float) -> None:
+        """Forget the refused token, unless a newer one has taken its place already."""
+        if rejected.credentials is None:
+            return
+        refused = rejected.credentials.authorization
+        self._refused[refused] = rejected
+        held = self._held.get(_CURRENT)
+        if held is None or held.credentials.authorization != refused:
+            return
+        del self._held[_CURRENT]
+        if held.was_forced and now < held.acquired_at + SECOND_REFUSAL:
+            self._failure = _Failure(self._explain(rejected.challenges), now + FAILURE_PAUSE)
+
+    async def _acquired(self, rejected: Rejection | None) -> Credentials:
+        while True:
+            flight = self._flight
+            if flight is None:
+                self._raise_remembered()
+                flight = self._start(rejected, is_ahead=False)
+            outcome = await self._arrival(flight)
+            if isinstance(outcome, _Held):
+                return outcome.credentials
+            if flight.is_ahead and isinstance(outcome, SignInRequired):
+                continue  # Nobody was asked yet, since the token was still good when that flight began.
+            raise copy.copy(outcome)
+
+    def _raise_remembered(self) -> None:
+        failure, now = self._failure, self._now()
+        if failure is None or now >= failure.until:
+            return
+        error = copy.copy(failure.error)
+        if isinstance(error, IdentityProviderUnavailable):
+            error.retry_after = math.ceil(failure.until - now)
+        raise error
+
+    def _start(self, rejected: Rejection | None, *, is_ahead: bool) -> _Flight:
+        if self._is_closed:
+            raise ProxyUnavailable("The proxy is stopping")
+        task = asyncio.create_task(self._fly(rejected, is_ahead=is_ahead))
+        self._flight = _Flight(task, is_ahead)
+        return self._flight
+
+    async def _arrival(self, flight: _Flight) -> _Held | ProxyError:
+        """What the flight brought; SignInRequired when it takes a person longer than a request is held."""
+        while not flight.task.done():
+            if self._person is None:
+                await asyncio.wait({flight.task})
+                continue
+            patience = asyncio.ensure_future(self._clock.sleep(self._person.patience))
+            try:
+                await asyncio.wait({flight.task, patience}, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                patience.cancel()
+            awaited = self._person.awaited()
+            if awaited is not None and not flight.task.done():
+                raise awaited
+        if flight.task.cancelled():
+            raise ProxyUnavailable("The proxy is stopping")
+        return flight.task.result()
+
+    async def _fly(self, rejected: Rejection | None, *, is_ahead: bool) -> _Held | ProxyError:
+        try:
+            held = await self._new(rejected, is_ahead=is_ahead)
+        except ProxyError as error:
+            failure = copy.copy(error)  # without its traceback, whose frames hold requests with secrets
+            self._remember(failure, is_ahead=is_ahead)
+            return failure
+        finally:
+            self._flight = None
+        self._held[_CURRENT] = held
+        self._failure = None
+        return held
+
+    async def _new(self, rejected: Rejection | None, *, is_ahead: bool) -> _Held:
+        try:
+            token = await self._source.acquire(rejected=rejected)
+            if rejected is None and (rejected := self._refusal_of(token)) is not None:
+                token = await self._source.acquire(rejected=rejected)
+        except SignInRequired as reason:
+            if self._person is None or is_ahead:
+                raise
+            token = await self._person.sign_in(reason)
+        if (refusal := self._refusal_of(token)) is not None:
+            raise self._explain(refusal.challenges)
+        return self._accepted(token, was_forced=rejected is not None)
+
+    def _refusal_of(self, token: AccessToken) -> Rejection | None:
+        return self._refused.get(token.credentials().authorization)
+
+    def _accepted(self, token: AccessToken, *, was_forced: bool) -> _Held:
+        now = self._now()
+        life = token.expires_at - now
+        if life <= 0:
+            raise AuthenticationFailed(
+                f"The access token had expired {-life:.0f} seconds before it came",
+                hint="Check the clock of this machine; a token from a file or a variable has to be replaced.",
+            )
+        wanted = min(token.refresh_at, token.expires_at - min(RENEW_AHEAD, life / 2))
+        return _Held(
+            credentials=token.credentials(),
+            acquired_at=now,
+            refresh_at=max(wanted, now + min(MINIMUM_AGE, life / 2)),
+            usable_until=token.expires_at - min(LEEWAY, life / 10),
+            was_forced=was_forced,
+        )
+
+    def _remember(self, error: ProxyError, *, is_ahead: bool) -> None:
+        now = self._now()
+        pause = FAILURE_PAUSE if error.retry_after is None else min(error.retry_after, LONGEST_PAUSE)
+        self._ahead_from = now + max(pause, AHEAD_PAUSE)
+        if is_ahead:
+            _log.warning("The token is still good but could not be renewed: %s", error.message)
+        if not (is_ahead and isinstance(error, SignInRequired)):
+            self._failure = _Failure(error, now + pause)

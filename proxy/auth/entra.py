@@ -1,0 +1,283 @@
+"""The room of MSAL: the one module that calls it, and that knows its exceptions and its habits.
+
+MSAL blocks, so every call runs in a thread of its own, with a limit on the whole. It serves as the protocol
+alone: what is kept, when it is renewed and who waits is decided above, in `cache`. It is imported in the
+first such thread, since that takes 0.2 s. Calls to one Entra object come one after the other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from ..errors import AuthenticationFailed, IdentityProviderUnavailable, SignInRequired
+from .answers import Answer, Question, refusal, seconds, senseless, token
+from .authorities import Authority
+from .cache import AccessToken
+from .clock import Clock
+from .flows import CodeFlow, DeviceFlow
+from .registration import Registration
+from .threads import in_thread
+
+if TYPE_CHECKING:
+    import msal
+
+    from .http import EntraHttp
+
+PENDING = frozenset({"authorization_pending", "slow_down"})
+"""Errors of a device code that mean: ask again later (RFC 8628 section 3.5)."""
+
+# MSAL logs an answer that it cannot read as it came, tokens included, and codes at debug level.
+_msal_log = logging.getLogger("msal")
+_msal_log.addHandler(logging.NullHandler())
+_msal_log.propagate = False
+_msal_log.setLevel(logging.CRITICAL + 1)
+
+
+@dataclass(frozen=True, slots=True)
+class TimeLimits:
+    """Seconds for a TCP connection with TLS, for a silence, and for all the requests of one call together.
+
+    A request is answered within 30 s when Entra ID hangs: connect and read after each other fit in `total`.
+    """
+
+    connect: float = 5.0
+    read: float = 20.0
+    total: float = 28.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Room:
+    """An MSAL application with its memory of refusals and its connections."""
+
+    authority: Authority
+    secret: str | None = field(repr=False)
+    app: msal.ClientApplication = field(repr=False)
+    replays: dict[str, object] = field(repr=False)
+    http: EntraHttp = field(repr=False)
+
+
+class Entra:
+    """One app registration at one authority, asking for one scope.
+
+    The calls raise AuthenticationFailed, SignInRequired or IdentityProviderUnavailable, and whatever
+    `authority` raises, which is asked once, when it is first needed.
+    """
+
+    def __init__(
+        self,
+        authority: Callable[[], Awaitable[Authority]],
+        registration: Registration,
+        clock: Clock,
+        limits: TimeLimits = TimeLimits(),
+    ) -> None:
+        self._ask_authority = authority
+        self._authority: Authority | None = None
+        self._registration = registration
+        self._scopes = [registration.scope]
+        self._clock = clock
+        self._limits = limits
+        self._room: _Room | None = None
+        self._account: Mapping[str, str] | None = None
+        self._is_closed = False
+
+    @property
+    def account_name(self) -> str:
+        """The user name of whoever has signed in last; empty before."""
+        return self._account["username"] if self._account is not None else ""
+
+    async def app_token(self, secret: str) -> AccessToken:
+        """A new token of the app itself."""
+
+        def ask(room: _Room) -> Answer:
+            room.app.remove_tokens_for_client()
+            return _mapping(room.app.acquire_token_for_client(self._scopes, **_outages()))
+
+        asked_at = self._clock.time()
+        return token(await self._call(ask, secret), self._question(), asked_at)
+
+    async def renewed(self, *, force: bool) -> AccessToken:
+        """A token by the refresh token of whoever has signed in; `force` for one that MSAL does not hold."""
+        if self._account is None:
+            raise SignInRequired("Nobody has signed in yet", hint="Sign in.")
+
+        def ask(room: _Room) -> Answer:
+            silent = room.app.acquire_token_silent_with_error
+            return _mapping(silent(self._scopes, self._account, force_refresh=force, **_outages()))
+
+        asked_at = self._clock.time()
+        answer = await self._call(ask)
+        if not answer:
+            raise SignInRequired("There is no refresh token to renew the sign-in with", hint="Sign in again.")
+        return token(answer, self._question(by_person=False), asked_at)
+
+    async def code_flow(self, redirect_uri: str) -> CodeFlow:
+        """Begin a sign-in in the browser; the first lets the person choose the account, others name it."""
+
+        def ask(room: _Room) -> Answer:
+            who = {"login_hint": self.account_name} if self.account_name else {"prompt": "select_account"}
+            return _mapping(
+                room.app.initiate_auth_code_flow(
+                    self._scopes, redirect_uri=redirect_uri, response_mode="form_post", **who
+                )
+            )
+
+        flow = dict(await self._call(ask))
+        return CodeFlow(str(flow["auth_uri"]), str(flow["state"]), flow)
+
+    async def redeemed(self, flow: CodeFlow, answer: Mapping[str, str]) -> AccessToken:
+        """The token for what the browser brought back."""
+        asked_at = self._clock.time()
+        result = await self._call(
+            lambda room: self._pinned(room, room.app.acquire_token_by_auth_code_flow(flow.flow, dict(answer)))
+        )
+        return token(result, self._question(), asked_at)
+
+    async def device_flow(self) -> DeviceFlow:
+        """Begin a sign-in on another device."""
+        answer = await self._call(lambda room: _mapping(room.app.initiate_device_flow(self._scopes)))
+        if "error" in answer:
+            raise refusal(answer, self._question())
+        texts = [answer.get(key) for key in ("verification_uri", "user_code", "message")]
+        if not (all(isinstance(text, str) for text in texts) and "device_code" in answer):
+            raise senseless("no device code")
+        uri, code, message = (str(text) for text in texts)
+        return DeviceFlow(uri, code, message, seconds(answer.get("expires_in")), dict(answer))
+
+    async def polled(self, flow: DeviceFlow) -> AccessToken | None:
+        """Ask once whether the person is done: the token, or None for not yet."""
+
+        def ask(room: _Room) -> Answer:
+            flow.flow["latest_attempt_at"] = 0  # MSAL warns by its own clock; the caller waits by ours
+            poll = room.app.acquire_token_by_device_flow
+            return self._pinned(room, poll(flow.flow, exit_condition=lambda _flow: True))
+
+        asked_at = self._clock.time()
+        answer = await self._call(ask)
+        return None if answer.get("error") in PENDING else token(answer, self._question(), asked_at)
+
+    def close(self) -> None:
+        """Close the idle connections; a call that hangs is left to itself and closes its own at its end."""
+        self._is_closed = True
+        if self._room is not None:
+            self._room.http.close()
+
+    def _pinned(self, room: _Room, result: object) -> Answer:
+        """The answer to a sign-in; from now on its account is the one that is renewed."""
+        answer = _mapping(result)
+        if "access_token" in answer:
+            home = _home_account_id(answer)
+            accounts = room.app.get_accounts()
+            self._account = next((one for one in accounts if one["home_account_id"] == home), None)
+        return answer
+
+    def _question(self, *, by_person: bool = True) -> Question:
+        tenant = self._authority.tenant if self._authority is not None else ""
+        return Question(self._registration, tenant, by_person)
+
+    async def _call(self, ask: Callable[[_Room], Answer], secret: str | None = None) -> Answer:
+        if self._authority is None:
+            self._authority = await self._ask_authority()
+        authority = self._authority
+        try:
+            async with asyncio.timeout(self._limits.total):
+                return await in_thread(lambda: self._in_thread(authority, secret, ask))
+        except TimeoutError:
+            raise IdentityProviderUnavailable(
+                f"{_host(authority)} did not answer within {self._limits.total:g} seconds",
+                hint="Try again; look at the network between here and there.",
+            ) from None
+
+    def _in_thread(self, authority: Authority, secret: str | None, ask: Callable[[_Room], Answer]) -> Answer:
+        import msal  # noqa: PLC0415  it takes 0.2 s, which not every way to sign in needs, and no start
+
+        from .http import RequestException, unavailable  # noqa: PLC0415  the same for requests
+
+        try:
+            room = self._entered(authority, secret)
+            room.replays.clear()  # MSAL would answer a refused request with the same refusal for a minute
+            return ask(room)
+        except RequestException as error:
+            raise unavailable(error, _host(authority)) from error
+        except (
+            msal.exceptions.MsalError,
+            AssertionError,
+            AttributeError,
+            LookupError,
+            RuntimeError,
+            TypeError,
+            ValueError,
+        ) as error:
+            raise senseless(type(error).__name__) from error
+        finally:
+            if self._is_closed and self._room is not None:
+                self._room.http.close()
+
+    def _entered(self, authority: Authority, secret: str | None) -> _Room:
+        """The MSAL application: built when first needed, since that asks the authority, and per secret."""
+        room = self._room
+        if room is not None and room.secret != secret:
+            room.http.close()
+            room = None
+        if room is None:
+            room = self._room = self._built(authority, secret)
+        return room
+
+    def _built(self, authority: Authority, secret: str | None) -> _Room:
+        import msal  # noqa: PLC0415  as above
+
+        from .http import EntraHttp, RequestException  # noqa: PLC0415  as above
+
+        http = EntraHttp(self._registration.ca_bundle, self._limits.connect, self._limits.read)
+        replays: dict[str, object] = {}
+        application = msal.PublicClientApplication if secret is None else msal.ConfidentialClientApplication
+        try:
+            app = application(
+                self._registration.client_id,
+                client_credential=secret,
+                authority=authority.url,
+                instance_discovery=False,  # `authorities` has judged the host; nobody else is asked about it
+                http_client=http,
+                http_cache=replays,
+            )
+        except RequestException:  # some are ValueErrors as well
+            http.close()
+            raise
+        except ValueError as error:
+            http.close()
+            raise AuthenticationFailed(
+                f"{_host(authority)} knows no tenant {authority.tenant!r}",
+                hint="Check the tenant (--tenant, AZURE_TENANT_ID) and the cloud that it is in.",
+            ) from error
+        return _Room(authority, secret, app, replays, http)
+
+
+def _outages() -> dict[str, object]:
+    """The exceptions for which MSAL falls back on a token that is still good."""
+    import msal  # noqa: PLC0415  as above
+
+    from .http import RequestException  # noqa: PLC0415  as above
+
+    return {"http_exceptions": (RequestException, msal.exceptions.MsalServiceError)}
+
+
+def _mapping(result: object) -> Answer:
+    """What MSAL returns; empty for None, which means that it has nothing to work with."""
+    return result if isinstance(result, dict) else {}
+
+
+def _home_account_id(answer: Answer) -> str | None:
+    """The account in MSAL's terms: object and tenant id of its home, from `client_info`."""
+    text = str(answer.get("client_info", ""))
+    info = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)) or b"{}")
+    return f"{info['uid']}.{info['utid']}" if {"uid", "utid"} <= info.keys() else None
+
+
+def _host(authority: Authority) -> str:
+    return urlsplit(authority.url).netloc

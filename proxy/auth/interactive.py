@@ -1,0 +1,82 @@
+"""Sign in with the browser: authorization code with PKCE (RFC 8252, RFC 7636)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from functools import partial
+
+from ..config import ServerConfig
+from ..errors import ProxyError
+from ..rules.rejections import refused_after_sign_in
+from .cache import AccessToken, CachedAuthenticator
+from .entra import Entra
+from .flows import CodeFlow
+from .person import Announce, PersonalSource
+from .receiver import LOOPBACK, Receiver
+from .registration import Permission, authority_when_needed, registration, require
+from .seams import Authenticator, Browser, Seams
+from .threads import in_thread
+
+
+def interactive(config: ServerConfig, seams: Seams) -> Authenticator:
+    """Tokens of the person who signs in with the browser; ConfigError names what is missing."""
+    require(config, [("client_id",)])
+    entra = Entra(
+        authority_when_needed(config, seams.probe),
+        registration(config, Permission.PERSON),
+        seams.clock,
+    )
+    source = PersonalSource(config, seams, entra, BrowserWay(config, seams.browser, entra))
+    return CachedAuthenticator(source, seams.clock, partial(refused_after_sign_in, config), source)
+
+
+class BrowserWay:
+    """The way over the browser of this machine, or of any that reaches the receiver.
+
+    A browser is opened by itself once; after a sign-in that nobody completed the address is only shown, or a
+    tool that keeps asking would fill an unattended screen with windows.
+    """
+
+    def __init__(self, config: ServerConfig, browser: Browser, entra: Entra) -> None:
+        # Inside a container, what is published does not arrive on loopback.
+        is_published = config.allow_remote and config.redirect_port and not config.listen.is_loopback
+        self._hosts = (config.listen.host,) if is_published else LOOPBACK
+        self._port = config.redirect_port
+        self._browser = browser
+        self._entra = entra
+        self._browser_is_wanted = True
+
+    async def sign_in(self, announce: Announce) -> AccessToken:
+        """The token of whoever signs in."""
+        receiver = Receiver(self._hosts, self._port)
+        await receiver.start()
+        opening = None
+        try:
+            flow = await self._entra.code_flow(receiver.redirect_uri)
+            answer = receiver.answer(flow.url, flow.state)
+            announce(f"Sign in with the browser at {receiver.redirect_uri}")
+            if self._browser_is_wanted:
+                self._browser_is_wanted = False
+                opening = asyncio.create_task(self._open(receiver.redirect_uri, announce))
+            token = await self._redeemed(flow, await answer, receiver)
+        finally:
+            if opening is not None:
+                opening.cancel()
+            await receiver.close()
+        self._browser_is_wanted = True
+        return token
+
+    async def _redeemed(self, flow: CodeFlow, answer: Mapping[str, str], receiver: Receiver) -> AccessToken:
+        try:
+            token = await self._entra.redeemed(flow, answer)
+        except ProxyError as error:
+            receiver.conclude("Sign-in failed", f"{error.message} {error.hint}")
+            raise
+        receiver.conclude("Signed in", f"{self._entra.account_name} is signed in. You may close this window.")
+        return token
+
+    async def _open(self, address: str, announce: Announce) -> None:
+        """Open the browser off the loop: the command in BROWSER may wait until its window is closed."""
+        if not await in_thread(lambda: self._browser.open(address)):
+            announce(f"No browser could be opened here. Sign in with one at {address}")

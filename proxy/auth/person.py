@@ -1,0 +1,92 @@
+"""Tokens of a person: renewed without them as long as that works, asked of them when it does not."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Protocol
+
+from ..config import ServerConfig
+from ..errors import SignInRequired
+from ..model import Rejection
+from .cache import AccessToken
+from .entra import Entra
+from .seams import Seams
+
+Announce = Callable[[str], None]
+"""Takes the sentence that tells where to sign in, for the terminal and for requests that wait."""
+
+
+class SignInWay(Protocol):
+    """One way to have a person sign in."""
+
+    async def sign_in(self, announce: Announce) -> AccessToken:
+        """Begin, announce where the person has to go, and wait until they are done."""
+
+
+class PersonalSource:
+    """A TokenSource that is its own Person."""
+
+    def __init__(self, config: ServerConfig, seams: Seams, entra: Entra, way: SignInWay) -> None:
+        self.patience = config.sign_in_wait
+        self._base_url = str(config.base_url)
+        self._time_limit = config.sign_in_timeout
+        self._clock = seams.clock
+        self._tell = seams.tell
+        self._entra = entra
+        self._way = way
+        self._where = ""
+        self._token_is_issued = False
+
+    async def acquire(self, *, rejected: Rejection | None) -> AccessToken:
+        """A token by the refresh token; SignInRequired where that is missing, dead or not enough."""
+        token = await self._entra.renewed(force=self._token_is_issued or rejected is not None)
+        self._token_is_issued = True
+        return token
+
+    async def sign_in(self, reason: SignInRequired) -> AccessToken:
+        """The token of whoever signs in; SignInRequired when nobody does within the configured time."""
+        if self._token_is_issued:
+            self._tell(f"{self._base_url}: sign in again. {reason.message}")
+        try:
+            token = await self._in_time()
+        finally:
+            self._where = ""
+        self._token_is_issued = True
+        self._tell(f"{self._base_url}: signed in as {self._entra.account_name or 'an account without name'}")
+        return token
+
+    def awaited(self) -> SignInRequired | None:
+        """What a request is told that waits no longer; None while no sign-in is open."""
+        if not self._where:
+            return None
+        return SignInRequired(
+            f"{self._base_url} needs somebody to sign in, and nobody has done so yet",
+            hint=f"{self._where} Then try again.",
+            retry_after=round(self.patience),
+        )
+
+    async def close(self) -> None:
+        """Close the connections to Entra ID."""
+        self._entra.close()
+
+    async def _in_time(self) -> AccessToken:
+        person = asyncio.ensure_future(self._way.sign_in(self._announce))
+        limit = asyncio.ensure_future(self._clock.sleep(self._time_limit))
+        try:
+            await asyncio.wait({person, limit}, return_when=asyncio.FIRST_COMPLETED)
+            if person.done():
+                return person.result()
+        finally:
+            limit.cancel()
+            if not person.done():
+                person.cancel()
+                await asyncio.wait({person})
+        raise SignInRequired(
+            f"Nobody completed the sign-in for {self._base_url} within {self._time_limit:g} seconds",
+            hint="Try again and sign in, or allow more time with --sign-in-timeout.",
+        )
+
+    def _announce(self, where: str) -> None:
+        self._where = where
+        self._tell(f"{self._base_url}: {where}")

@@ -1,0 +1,54 @@
+"""What signing in needs from outside: the clock, the browser, the terminal, a question to the server."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from ..model import Credentials, Rejection, ResponseHead
+from .clock import Clock
+
+Probe = Callable[[], Awaitable[ResponseHead]]
+"""One read of the server without credentials: the head of its answer."""
+
+Tell = Callable[[str], None]
+"""Shows one line to the person at the terminal; safe to call from any thread."""
+
+
+class Browser(Protocol):
+    """The person's web browser."""
+
+    def open(self, url: str) -> bool:
+        """Show a page; False where no browser could be started. It may block, so it gets its own thread."""
+
+
+class Authenticator(Protocol):
+    """Where an exchange gets its credentials."""
+
+    async def credentials(self, rejected: Rejection | None = None) -> Credentials | None:
+        """Valid credentials; None where the server takes requests without any.
+
+        `rejected` are credentials that the server refused although they had not expired: they are never
+        returned again. Raises SignInRequired, AuthenticationFailed or IdentityProviderUnavailable.
+        """
+
+    async def close(self) -> None:
+        """Stop what is under way; does not wait for Entra ID."""
+
+
+async def unasked() -> ResponseHead:
+    """The probe of seams that belong to no server yet."""
+    raise RuntimeError("there is no server to ask")
+
+
+@dataclass(frozen=True, slots=True)
+class Seams:
+    """Everything that a way to sign in cannot foresee, replaced by fakes in tests."""
+
+    clock: Clock
+    browser: Browser
+    tell: Tell
+    attended: bool
+    """Whether a person is at hand, who can be asked to sign in."""
+    probe: Probe = unasked
