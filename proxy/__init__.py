@@ -1,3 +1,50 @@
-"""A local authenticating reverse proxy for FHIR servers."""
+"""A local authenticating reverse proxy for FHIR servers.
+
+A tool speaks plain, unauthenticated FHIR to ``http://localhost:8080``; the proxy signs in to Microsoft Entra
+ID, attaches the token and makes the real server look local.
+
+Rooms (each imports only from those below it; import-linter holds the order, see pyproject.toml)::
+
+    __main__        python -m proxy
+    cli/            what a person types: one file per command
+    server.py       listeners and their life: start, drain, stop                 RIM (aiohttp)
+    forwarding.py   carry one exchange between client and upstream
+    client.py       the tool's side: request heads and bodies, answers           RIM (aiohttp)
+    upstream/       the connections to the real server: pool, phases, limits     RIM (httptools)
+    auth/           one file per way to obtain credentials; cache.py around all  RIM (msal in one file)
+    sandbox/        an Entra-like tenant and a FHIR server, for `demo` and tests; knows nothing of the proxy
+    rules/          every decision about one exchange; no I/O, no clock, no await
+      exchange.py       the decisions of one request and its answer, in order
+      guards.py         reasons to refuse a request
+      interactions.py   method + path -> FHIR interaction
+      urls.py           local base URL <-> upstream base URL
+      rewriting.py      those URLs inside a body that comes in chunks
+      bodies.py         the way of a body: decoded, then rewritten
+      coding.py         content codings, decoded where a body must be read
+      headers.py        which fields cross the proxy, and how they change
+      challenges.py     WWW-Authenticate -> Challenge
+      audiences.py      whom a token is for, and what to say when the server expects another
+      capabilities.py   hide the server's own OAuth from tools
+      outcome.py        ProxyError -> OperationOutcome
+    config/         text -> Config, or ConfigError naming every wrong key
+    model.py        the values that travel between rooms
+    errors.py       every failure: its status, its FHIR issue code, its hint
+
+The path of one request::
+
+     1. The tool calls http://localhost:PORT/Patient?...; `server` accepts.
+     2. `forwarding` takes the head as it came (method, raw target, fields) as a RequestHead.
+     3. Exchange(head, rules) runs the guards and names the interaction. Refused: nothing has been sent.
+     4. Authenticator.credentials(): from the cache, or acquired once for all who wait; None for an anonymous
+        server. Failed: still nothing sent.
+     5. exchange.upstream_request(credentials): target mapped, hop-by-hop and client-only fields dropped,
+        `Authorization` set.
+     6. Send, the body streaming through exchange.request_path().
+     7. On a 401 to our own credentials, once, and if the body can be sent again: new credentials, step 5.
+     8. exchange.client_response(head): hop-by-hop dropped; Location, Content-Location, Link mapped.
+     9. Stream the body through the path that comes with it; flush; end.
+    10. A ProxyError before step 8 becomes its status with an OperationOutcome. After the head has gone out
+        the connection is cut, so that the client sees the truncation, and the failure is logged once.
+"""
 
 __version__ = "0.1.0"

@@ -10,6 +10,7 @@ import base64
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from uuid import uuid4
 
 from .authority import Authority
 from .errors import EntraError
@@ -112,6 +113,7 @@ class Issuing:
             "nbf": now,
             "exp": now + self._lifetime(wish),
             "tid": directory_id,
+            "uti": uuid4().hex,  # No two tokens are equal, even of one second.
             "ver": f"{version}.0",
             **dict(zip(APPLICATION_NAMES[version], (client.client_id, proof), strict=True)),
             **({"xms_cc": list(wish.capabilities)} if wish.capabilities else {}),

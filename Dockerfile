@@ -1,0 +1,32 @@
+# syntax=docker/dockerfile:1
+
+FROM python:3.13-slim AS build
+WORKDIR /source
+COPY pyproject.toml README.md LICENSE ./
+COPY proxy proxy
+# Wheels only: aiohttp's and httptools' C parsers come with them, and the image needs no compiler.
+RUN python -m venv /opt/fhir-auth-proxy \
+ && /opt/fhir-auth-proxy/bin/pip install --no-cache-dir --only-binary=:all: hatchling \
+ && /opt/fhir-auth-proxy/bin/pip wheel --no-cache-dir --no-deps --no-build-isolation --wheel-dir /wheels . \
+ && /opt/fhir-auth-proxy/bin/pip uninstall --yes hatchling \
+ && /opt/fhir-auth-proxy/bin/pip install --no-cache-dir --only-binary=:all: /wheels/*.whl
+
+FROM python:3.13-slim
+LABEL org.opencontainers.image.title="fhir-auth-proxy" \
+      org.opencontainers.image.description="Signs in to Microsoft Entra ID, so that any FHIR tool can use a secured FHIR server." \
+      org.opencontainers.image.licenses="MIT"
+COPY --from=build /opt/fhir-auth-proxy /opt/fhir-auth-proxy
+# Nothing is written: no home directory, no byte code, so the root file system may be read-only.
+ENV PATH=/opt/fhir-auth-proxy/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
+# A numeric user, so that Kubernetes can verify runAsNonRoot.
+USER 65532:65532
+WORKDIR /
+EXPOSE 8080
+# The listener stays on the container's loopback, where a pod's other containers reach it. To publish it, say so:
+#   -e FHIR_AUTH_PROXY_LISTEN=0.0.0.0:8080 -e FHIR_AUTH_PROXY_ALLOW_REMOTE=true \
+#   -e FHIR_AUTH_PROXY_ALLOWED_HOSTS=localhost -p 127.0.0.1:8080:8080
+# since whoever reaches the port acts as you on patient records.
+# The event loop is alive when it answers nonsense; no request reaches the server for it.
+HEALTHCHECK --interval=30s --timeout=5s --start-period=10s CMD ["python", "-c", "import socket; s = socket.create_connection(('127.0.0.1', 8080), 3); s.sendall(b'ping\\r\\n\\r\\n'); raise SystemExit(not s.recv(16).startswith(b'HTTP/1.1 400'))"]
+ENTRYPOINT ["fhir-auth-proxy"]
+CMD ["run"]

@@ -1,0 +1,88 @@
+"""Logging of the process: one handler on stderr, libraries quiet, no patient data, no token.
+
+Libraries quote in their messages what a peer sent (aiohttp the bytes of a bad field, MSAL an answer it cannot
+read), so that of their records only the unformatted words and the kind of the exception are kept.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import sys
+from datetime import UTC, datetime
+from types import MappingProxyType
+from typing import TextIO
+
+LIBRARIES = ("aiohttp", "asyncio", "msal", "urllib3")
+
+# A net below the rule that nothing logs a token: the schemes that carry one, and the start of every JWT, that
+# is the base64url of '{"' (RFC 7519 section 3).
+_TOKENS = re.compile(r"(?i:bearer|basic) [\w.~+/=-]{20,}|\beyJ[\w-]{8,}(?:\.[\w-]*)*")
+# Whoever sends a line feed or an escape sequence writes no log lines of his own with it.
+_CONTROLS = MappingProxyType(
+    {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029)}
+)
+
+
+def tame(record: logging.LogRecord) -> bool:
+    """Strip a library's record of what it quotes."""
+    if record.name.partition(".")[0] in LIBRARIES:
+        kind = record.exc_info[0].__name__ if record.exc_info and record.exc_info[0] else ""
+        record.msg = f"{record.msg} ({kind})" if kind else str(record.msg)
+        record.args = None
+        record.exc_info = record.exc_text = record.stack_info = None
+    return True
+
+
+def clean(message: str) -> str:
+    """A message on one line, without what looks like a token."""
+    return _TOKENS.sub("********", message).translate(_CONTROLS)
+
+
+class TextFormatter(logging.Formatter):
+    """Time, level and message, for people."""
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(levelname)-7s %(message)s", datefmt="%H:%M:%S")
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
+        """The line without the traceback."""
+        record.message = clean(record.message)
+        return super().formatMessage(record)
+
+    def formatException(self, ei: logging._SysExcInfoType) -> str:  # noqa: N802 - logging's name
+        """The traceback, its tokens masked."""
+        return _TOKENS.sub("********", super().formatException(ei))
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line, for machines; time in UTC (RFC 3339)."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line."""
+        fields = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": clean(record.getMessage()),
+        }
+        if record.exc_info:
+            fields["traceback"] = _TOKENS.sub("********", self.formatException(record.exc_info))
+        return json.dumps(fields, ensure_ascii=False)
+
+
+FORMATTERS = MappingProxyType({"text": TextFormatter, "json": JsonFormatter})
+
+
+def set_up_logging(level: str, log_format: str, stream: TextIO | None = None) -> None:
+    """Log to stderr, or to another stream: this program from `level` on, everything else from WARNING on."""
+    handler = logging.StreamHandler(stream or sys.stderr)
+    handler.setFormatter(FORMATTERS[log_format]())
+    handler.addFilter(tame)
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(logging.WARNING)
+    logging.getLogger("proxy").setLevel(level.upper())
+    for library in LIBRARIES:
+        logging.getLogger(library).setLevel(logging.ERROR)

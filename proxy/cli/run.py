@@ -1,0 +1,24 @@
+"""`run`: the proxy itself. stdout carries the local base URLs and nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+
+from ..server import serve
+from .logs import set_up_logging
+from .options import read_settings, settings_command
+from .terminal import announce, terminal_seams
+
+
+@settings_command(
+    "Put a secured FHIR server on localhost: sign in to Entra ID, and forward what FHIR tools ask.",
+    "fhir-auth-proxy run https://example.azurehealthcareapis.com",
+    "fhir-auth-proxy run https://fhir.example.org/r4 --listen 127.0.0.1:0",
+    "fhir-auth-proxy run --config servers.toml",
+    name="run",
+)
+def command(base_url: str | None, config_file: str | None, **flags: object) -> None:
+    """Serve until the proxy is stopped."""
+    config = read_settings(base_url, config_file, flags).config
+    set_up_logging(config.log_level, config.log_format)
+    asyncio.run(serve(config, announce=announce, seams=terminal_seams()))

@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+import io
+import json
+import logging
+from collections.abc import Iterator
+
+import pytest
+
+from proxy.cli.logs import LIBRARIES, clean, set_up_logging
+
+JWT = "eyJ0eXAiOiJKV1QifQ.eyJzdWIiOiJub3QifQ.c2lnbmF0dXJl"
+
+
+@pytest.fixture(autouse=True)
+def logging_as_it_was() -> Iterator[None]:
+    loggers = [logging.getLogger(name) for name in ("", "proxy", *LIBRARIES)]
+    levels = [logger.level for logger in loggers]
+    handlers = loggers[0].handlers[:]
+    yield
+    loggers[0].handlers[:] = handlers
+    for logger, level in zip(loggers, levels, strict=True):
+        logger.setLevel(level)
+
+
+def logged(level: str = "info", log_format: str = "text") -> io.StringIO:
+    stream = io.StringIO()
+    set_up_logging(level, log_format, stream)
+    return stream
+
+
+def test_level_is_that_of_the_program_alone() -> None:
+    stream = logged("debug")
+    logging.getLogger("proxy.forwarding").debug("ours")
+    logging.getLogger("other").info("theirs")
+
+    assert stream.getvalue().endswith(" DEBUG   ours\n")
+    assert "theirs" not in stream.getvalue()
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_library_is_silent_below_errors(library: str) -> None:
+    stream = logged("debug")
+    logging.getLogger(f"{library}.part").warning("noise")
+
+    assert stream.getvalue() == ""
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+@pytest.mark.parametrize("log_format", ["text", "json"])
+def test_library_quotes_nothing_that_a_peer_sent(library: str, log_format: str) -> None:
+    stream = logged(log_format=log_format)
+    try:
+        int("patient Chalmers")
+    except ValueError:
+        logging.getLogger(f"{library}.server").exception(
+            "Error with %r", b"patient Chalmers", stack_info=True
+        )
+
+    assert "Error with %r (ValueError)" in stream.getvalue()
+    assert "Chalmers" not in stream.getvalue()
+    assert "Traceback" not in stream.getvalue()
+
+
+def test_own_failure_keeps_its_traceback_without_tokens() -> None:
+    stream = logged()
+    try:
+        int(f"Bearer {JWT}")
+    except ValueError:
+        logging.getLogger("proxy").exception("broken")
+
+    assert "Traceback" in stream.getvalue()
+    assert JWT not in stream.getvalue()
+
+
+def test_json_line_is_one_object() -> None:
+    stream = logged(log_format="json")
+    logging.getLogger("proxy.x").warning("a %s", "b\nc")
+    line = json.loads(stream.getvalue())
+
+    assert stream.getvalue().count("\n") == 1
+    assert (line["level"], line["logger"], line["message"]) == ("warning", "proxy.x", "a b\\x0ac")
+    assert line["time"].endswith("+00:00")
+
+
+def test_json_line_holds_the_traceback_without_tokens() -> None:
+    stream = logged(log_format="json")
+    try:
+        int(JWT)
+    except ValueError:
+        logging.getLogger("proxy").exception("broken")
+    line = json.loads(stream.getvalue())
+
+    assert "ValueError: invalid literal" in line["traceback"]
+    assert JWT not in line["traceback"]
+
+
+CLEANED = [
+    ("plain words", "plain words"),
+    ("two\r\nlines", "two\\x0d\\x0alines"),
+    ("\x1b[31mred", "\\x1b[31mred"),
+    ("next\x85line\u2028", "next\\x85line\\x2028"),
+    (f"got {JWT}, sent", "got ********, sent"),
+    ("Authorization: Bearer abcdefghij0123456789-._~+/==", "Authorization: ********"),
+    ("basic YWxhZGRpbjpvcGVuc2VzYW1l", "********"),
+    ('Bearer authorization_uri="https://a/t"', 'Bearer authorization_uri="https://a/t"'),
+    ("Zoë", "Zoë"),
+]
+
+
+@pytest.mark.parametrize(("message", "expected"), CLEANED)
+def test_message_is_one_line_without_tokens(message: str, expected: str) -> None:
+    assert expected == clean(message)

@@ -1,0 +1,147 @@
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+import pytest
+from aiohttp import ClientSession
+
+from proxy.sandbox import Sandbox
+
+from ..fakes.byte_server import Peer, byte_server
+
+
+@asynccontextmanager
+async def program(*arguments: str) -> AsyncIterator[asyncio.subprocess.Process]:
+    """The program as a person starts it, in an environment with nothing of its own settings."""
+    environment = {
+        name: value for name, value in os.environ.items() if not name.startswith(("FHIR_AUTH_", "AZURE_"))
+    }
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        *("-m", "proxy", "run", *arguments),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env=environment,
+    )
+    try:
+        async with asyncio.timeout(60):
+            yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.communicate()
+
+
+async def url_of(process: asyncio.subprocess.Process) -> str:
+    assert process.stdout is not None
+    return (await process.stdout.readline()).decode().strip()
+
+
+async def test_local_url_is_printed_when_the_listener_accepts() -> None:
+    async with Sandbox(patients=3, is_open=True) as sandbox, ClientSession() as tool:
+        async with program(sandbox.fhir.base_url, "--listen", "127.0.0.1:0") as process:
+            url = await url_of(process)
+            async with tool.get(f"{url}/Patient?_summary=count") as response:
+                assert (await response.json(content_type=None))["total"] == 3
+            process.send_signal(signal.SIGTERM)
+            stdout, stderr = await process.communicate()
+
+    assert (process.returncode, stdout) == (0, b"")
+    assert b"served anonymously" in stderr
+    assert b"search-type Patient 200" in stderr
+
+
+async def test_running_exchange_ends_before_the_program_does() -> None:
+    asked, released = asyncio.Event(), asyncio.Event()
+
+    async def script(peer: Peer) -> None:
+        await peer.head()
+        asked.set()
+        await released.wait()
+        await peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nlate")
+
+    async with byte_server(script) as server, ClientSession() as tool:
+        base_url = f"http://127.0.0.1:{server.port}"
+        async with program(base_url, "--auth", "anonymous", "--listen", "127.0.0.1:0") as process:
+            url = await url_of(process)
+            request = asyncio.ensure_future(tool.get(f"{url}/Patient/1"))
+            await asked.wait()
+            process.send_signal(signal.SIGTERM)
+            while await accepts(url):
+                await asyncio.sleep(0.01)
+            released.set()
+            assert await (await request).read() == b"late"
+            assert await process.wait() == 0
+
+
+async def accepts(url: str) -> bool:
+    try:
+        _, writer = await asyncio.open_connection("127.0.0.1", int(url.rpartition(":")[2]))
+    except OSError:
+        return False
+    writer.close()
+    return True
+
+
+async def test_second_signal_cuts_what_runs() -> None:
+    asked = asyncio.Event()
+
+    async def script(peer: Peer) -> None:
+        await peer.head()
+        asked.set()
+        await peer.rest()
+
+    async with byte_server(script) as server, ClientSession() as tool:
+        base_url = f"http://127.0.0.1:{server.port}"
+        async with program(base_url, "--auth", "anonymous", "--listen", "127.0.0.1:0") as process:
+            url = await url_of(process)
+            request = asyncio.ensure_future(tool.get(f"{url}/Patient/1"))
+            await asked.wait()
+            process.send_signal(signal.SIGTERM)
+            while await accepts(url):
+                await asyncio.sleep(0.01)
+            process.send_signal(signal.SIGTERM)
+            assert await process.wait() == 0
+            assert isinstance((await asyncio.gather(request, return_exceptions=True))[0], Exception)
+
+
+async def ended(*arguments: str) -> tuple[int | None, bytes, str]:
+    async with program(*arguments) as process:
+        stdout, stderr = await process.communicate()
+    return process.returncode, stdout, stderr.decode()
+
+
+WRONG: Sequence[tuple[tuple[str, ...], str]] = [
+    (("nowhere", "--auth", "magic"), "base_url"),
+    (("https://fhir.example", "--auth", "client-secret"), "client_id"),
+    (("https://fhir.example", "--auth", "anonymous", "--ca-bundle", "no-such-file.pem"), "no-such-file.pem"),
+    (
+        ("https://fhir.example", "--auth", "anonymous", "--listen", "no-such-host.invalid:0"),
+        "no-such-host.invalid",
+    ),
+]
+
+
+@pytest.mark.parametrize(("arguments", "named"), WRONG, ids=[named for _, named in WRONG])
+async def test_wrong_settings_start_nothing_and_are_named(arguments: tuple[str, ...], named: str) -> None:
+    status, stdout, stderr = await ended(*arguments)
+
+    assert (status, stdout) == (2, b"")
+    assert named in stderr
+    assert "Traceback" not in stderr
+
+
+async def test_taken_port_is_named() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        status, _, stderr = await ended(
+            "https://fhir.example", "--auth", "anonymous", "--listen", f"127.0.0.1:{port}"
+        )
+
+    assert (status, f"port {port} is taken" in stderr) == (2, True)
