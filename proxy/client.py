@@ -156,7 +156,9 @@ class ClientAnswer(web.StreamResponse):
     async def feed(self, pieces: Iterable[bytes]) -> None:
         """Write pieces of the body, and wait while the client is slower than the server."""
         for piece in pieces:
-            await self._write(b"%x\r\n%b\r\n" % (len(piece), piece) if self._is_chunked else piece, len(piece))
+            await self._write(
+                b"%x\r\n%b\r\n" % (len(piece), piece) if self._is_chunked else piece, len(piece)
+            )
 
     async def finish(self, pieces: Iterable[bytes]) -> None:
         """Write the last pieces and the end of the body."""

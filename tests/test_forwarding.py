@@ -529,9 +529,11 @@ async def test_tool_that_leaves_ends_the_request_to_the_server() -> None:
 
 async def test_cut_upload_never_looks_complete_to_the_server() -> None:
     received: list[bytes] = []
+    arrived = asyncio.Event()
 
     async def script(peer: Peer) -> None:
         await peer.head()
+        arrived.set()
         received.append(await peer.rest())
 
     async with before(script) as (proxy, fake):
@@ -543,8 +545,7 @@ async def test_cut_upload_never_looks_complete_to_the_server() -> None:
         )
         await writer.drain()
         async with asyncio.timeout(10):
-            while not fake.accepted:
-                await asyncio.sleep(0)
+            await arrived.wait()
             writer.close()
             await fake.until_closed()
 

@@ -73,20 +73,21 @@ async def test_running_exchange_ends_before_the_program_does() -> None:
             request = asyncio.ensure_future(tool.get(f"{url}/Patient/1"))
             await asked.wait()
             process.send_signal(signal.SIGTERM)
-            while await accepts(url):
-                await asyncio.sleep(0.01)
+            await refusing(url)
             released.set()
             assert await (await request).read() == b"late"
             assert await process.wait() == 0
 
 
-async def accepts(url: str) -> bool:
-    try:
-        _, writer = await asyncio.open_connection("127.0.0.1", int(url.rpartition(":")[2]))
-    except OSError:
-        return False
-    writer.close()
-    return True
+async def refusing(url: str) -> None:
+    """Wait until the listener takes no connection any more; another process tells that in no other way."""
+    while True:
+        try:
+            _, writer = await asyncio.open_connection("127.0.0.1", int(url.rpartition(":")[2]))
+        except OSError:
+            return
+        writer.close()
+        await asyncio.sleep(0.01)
 
 
 async def test_second_signal_cuts_what_runs() -> None:
@@ -104,8 +105,7 @@ async def test_second_signal_cuts_what_runs() -> None:
             request = asyncio.ensure_future(tool.get(f"{url}/Patient/1"))
             await asked.wait()
             process.send_signal(signal.SIGTERM)
-            while await accepts(url):
-                await asyncio.sleep(0.01)
+            await refusing(url)
             process.send_signal(signal.SIGTERM)
             assert await process.wait() == 0
             assert isinstance((await asyncio.gather(request, return_exceptions=True))[0], Exception)
