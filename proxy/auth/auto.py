@@ -50,6 +50,9 @@ _WORDS = {
     410: ("knows no FHIR server there any more", "Check the base URL."),
 }
 
+_NOT_THERE = frozenset({400, 404, 405, 422, 501})
+"""What FHIR servers answer to a search of a type that they do not have (FHIR R4 section 3.1.0.1.6)."""
+
 _TROUBLE = frozenset({408, 425, 429})
 
 
@@ -120,7 +123,7 @@ class AutoAuthenticator:
 
     def _judged(self, head: ResponseHead) -> Authenticator:
         """What this answer leads to; errors that another answer could change are raised."""
-        if 200 <= head.status < 300:
+        if 200 <= head.status < 300 or _knows_no_patients(head):
             self._tell(f"{self._config.base_url} answers without sign-in; served anonymously{self._unused()}")
             return AnonymousAuthenticator()
         if head.status != 401:
@@ -252,6 +255,11 @@ def _answering(head: ResponseHead) -> Probe:
         return head
 
     return probe
+
+
+def _knows_no_patients(head: ResponseHead) -> bool:
+    """Whether a FHIR server looked at the read and has no such thing: a terminology server, an open one."""
+    return head.status in _NOT_THERE and b"fhir" in (head.fields.get(b"content-type") or b"").lower()
 
 
 def _retry_after(head: ResponseHead) -> int | None:

@@ -431,3 +431,18 @@ async def test_closed_after_any_outcome_it_asks_no_more(
     await asyncio.gather(rig.auto.credentials(REJECTED), return_exceptions=True)
 
     assert rig.server.asked == 1
+
+
+@pytest.mark.parametrize("status", [400, 404, 405, 422, 501])
+async def test_fhir_server_that_knows_no_patients_is_an_open_one(status: int) -> None:
+    server = FakeServer(answer(status, **{"Content-Type": "application/fhir+json; charset=utf-8"}))
+    told: list[str] = []
+    seams = Seams(FakeClock(), FakeBrowser(), told.append, attended=False, probe=server.probe)
+    auto = AutoAuthenticator(
+        ServerConfig.model_validate({"base_url": "https://tx.example"}),
+        seams,
+        lambda method, _: FakeMethod(method),
+    )
+
+    assert await auto.credentials() is None
+    assert "served anonymously" in told[0]
