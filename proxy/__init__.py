@@ -20,6 +20,7 @@ Rooms (each imports only from those below it; import-linter holds the order, see
       urls.py           local base URL <-> upstream base URL
       rewriting.py      those URLs inside a body that comes in chunks
       bodies.py         the way of a body: decoded, then rewritten
+      binaries.py       whether a body is FHIR, or a Binary's content
       coding.py         content codings, decoded where a body must be read
       headers.py        which fields cross the proxy, and how they change
       challenges.py     WWW-Authenticate -> Challenge

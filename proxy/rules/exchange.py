@@ -12,6 +12,7 @@ from .. import __version__
 from ..config import ServerConfig
 from ..errors import (
     AuthenticationFailed,
+    BadRequest,
     BodyTooLarge,
     CodingNotSupported,
     ConfigError,
@@ -20,6 +21,7 @@ from ..errors import (
     UpstreamProtocolError,
 )
 from ..model import Credentials, Fields, Interaction, Rejection, RequestHead, ResponseHead
+from .binaries import answer_is_fhir, request_is_fhir
 from .bodies import BodyPath
 from .capabilities import is_smart_configuration, security_remover
 from .challenges import parse_challenges
@@ -27,8 +29,10 @@ from .coding import accept_encoding, acceptable, decoder
 from .guards import Listener, guard
 from .headers import (
     REQUEST_URL_FIELDS,
+    RESOURCE_FIELDS,
     RESPONSE_LINK_FIELDS,
     RESPONSE_URL_FIELDS,
+    REWRITE_FIELD,
     request_fields,
     response_fields,
 )
@@ -94,6 +98,7 @@ class Exchange:
         self._credentials: Credentials | None = None
         self._is_renewed = False
         self._changes_body = False
+        self._rewrites_bodies = rules.rewrites and not _asks_for_untouched_bodies(head.fields)
         mount, self._target = rules.url_map.mount(head.target)
         self._path = self._target.partition(b"?")[0].removeprefix(rules.base_path)
         self.classified = classify(head.method, self._path)
@@ -117,9 +122,12 @@ class Exchange:
     def request_path(self) -> BodyPath | None:
         """What the request's body goes through; None where it passes as it is."""
         fields = self._head.fields
-        if not (self._head.body_exists and self._rules.rewrites):
+        media_type = fields.text(b"content-type")
+        if not (self._head.body_exists and self._rewrites_bodies):
             return None
-        rewriter = request_rewriter(fields.text(b"content-type"), self._rules.url_map)
+        if not request_is_fhir(self.classified, media_type):
+            return None
+        rewriter = request_rewriter(media_type, self._rules.url_map)
         coding = _coding(fields)
         self._changes_body = rewriter is not None
         if rewriter is None:
@@ -142,7 +150,7 @@ class Exchange:
         self._credentials = credentials
         rules = self._rules
         # A range counts bytes of the coded representation (RFC 9110 section 14.1.2): there the tool decides.
-        decodes = rules.rewrites and b"range" not in self._head.fields
+        decodes = self._rewrites_bodies and b"range" not in self._head.fields
         fields = request_fields(
             self._head.fields,
             host=rules.host,
@@ -150,7 +158,8 @@ class Exchange:
             accept_encoding=rules.accept_encoding if decodes else None,
         )
         if rules.rewrites:
-            fields = _mapped(fields, REQUEST_URL_FIELDS, rules.url_map.text_up)
+            names = REQUEST_URL_FIELDS if self._rewrites_bodies else REQUEST_URL_FIELDS - RESOURCE_FIELDS
+            fields = _mapped(fields, names, rules.url_map.text_up)
         if self._head.body_exists:
             fields = self._framed(fields, length)
         if credentials is not None:
@@ -210,7 +219,7 @@ class Exchange:
             remover = security_remover(media_type)
             if remover is not None:
                 stages.append(remover)
-        if rules.rewrites:
+        if self._rewrites_bodies and self._is_fhir(media_type):
             mapping = response_rewriter(media_type, rules.url_map, self._local_base)
             if mapping is not None:
                 stages.append(mapping)
@@ -243,6 +252,15 @@ class Exchange:
         )
         return acceptable(wishes, coding)
 
+    def _is_fhir(self, media_type: str) -> bool:
+        head = self._head
+        return answer_is_fhir(
+            self.classified,
+            accept=head.fields.text(b"accept"),
+            query=head.target.partition(b"?")[2],
+            media_type=media_type,
+        )
+
     def _is_metadata(self) -> bool:
         return self.classified.interaction is Interaction.CAPABILITIES
 
@@ -262,6 +280,19 @@ def _mapped(fields: Fields, names: Collection[bytes], change: Callable[[bytes], 
     return Fields(
         tuple((name, change(value)) if name.lower() in names else (name, value) for name, value in fields)
     )
+
+
+def _asks_for_untouched_bodies(fields: Fields) -> bool:
+    """What the tool says about this one exchange; a wish that is not understood would break a signature."""
+    if REWRITE_FIELD not in fields:
+        return False
+    wish = fields.text(REWRITE_FIELD)
+    if wish.strip().lower() != "off":
+        raise BadRequest(
+            f"X-Fhir-Auth-Proxy-Rewrite is {wish[:40]!r}.",
+            hint="Its only value is off; without the field the proxy does as it is set.",
+        )
+    return True
 
 
 def _coding(fields: Fields) -> str:

@@ -65,7 +65,11 @@ _CONNECTION_BOUND = frozenset(
 
 # Towards the server ---------------------------------------------------------------------------------------
 
+REWRITE_FIELD = b"x-fhir-auth-proxy-rewrite"
+"""Addressed to this proxy: `off` leaves the bodies of this one exchange as they are."""
+
 _TO_SERVER_EXCEPT_AUTHORIZATION = _HOP_BY_HOP | {
+    REWRITE_FIELD,
     b"host",  # replaced by the server's own
     # Credentials; cookies of every application on localhost arrive here, since they know no ports.
     b"cookie",
@@ -142,6 +146,8 @@ REQUEST_URL_FIELDS = frozenset(
         b"x-provenance",
     }
 )
+RESOURCE_FIELDS = frozenset({b"x-provenance"})
+"""Of those, the ones whose value is a resource, and can be signed as a body can."""
 
 # Towards the tool -----------------------------------------------------------------------------------------
 

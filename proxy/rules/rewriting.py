@@ -17,7 +17,7 @@ from typing import Protocol
 from ..errors import RequestRefused
 from .json_places import JsonPlaces
 from .places import CALLED_BY_SERVER, Structure, is_address
-from .spellings import BEFORE, AddressPattern, can_begin, in_spelling_of, is_percent_encoded
+from .spellings import BEFORE, AddressPattern, can_begin, in_spelling_of, stands_alone
 from .urls import UrlMap
 from .xml_places import XmlPlaces
 
@@ -102,11 +102,7 @@ class _Downwards(_Rewriting):
     def _replacement(self, data: bytes, match: re.Match[bytes]) -> bytes | None:
         start = match.start()
         last = data[start - 1 : start] if start else self._before[-1:]
-        if (
-            last in {b'"', b"'"}
-            and not is_percent_encoded(match[0])
-            and is_address(self._structure, data, start)
-        ):
+        if last in {b'"', b"'"} and stands_alone(match) and is_address(self._structure, data, start):
             self._delimiter = last
         elif (
             self._value is None

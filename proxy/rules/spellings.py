@@ -31,19 +31,17 @@ BEFORE = 16
 _STANDS_FOR_ITSELF = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
 _CONTINUES_SCHEME = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-.")
 
-# What may follow a base: the base ends there. Not `-`, `_`, `.`, `%20`, `:1`, `@`, which all name something
-# else. A full stop, colon or exclamation mark ends it only where a sentence ends with it.
+# What may follow a base: the base ends there. Not `-`, `_`, `.`, `:1`, `@`, which all name something else. A
+# full stop, colon or exclamation mark ends it only where a sentence ends with it. The same percent-encoded,
+# once or twice, ends it too: in a query some encoders leave `http://x` as it is and write `%2FPatient`. Outside
+# of queries `x%2FPatient` is something else: `stands_alone` tells.
 _ENDS = (
     rb"""[/?#"'<>\s&|,)\]};`$]"""
     rb"|\\(?!u00(?:2[5de]|3[0-9a]|4|5[0-9af]|6|7[0-9ae]))"
     rb"""|[.:!](?:[\s"'<]|\\[nrt"]|\Z)"""
 )
 _ENCODED_END = rb"(?:0[9ad]|2[0-46-9abcf]|3[b-f]|5[b-e]|60|7[b-d])"
-_BOUNDARIES = (
-    rb"(?=%s|\Z)" % _ENDS,
-    rb"(?i:(?=%s|%%%s|\Z))" % (_ENDS, _ENCODED_END),
-    rb"(?i:(?=%s|%%(?:25)?%s|\Z))" % (_ENDS, _ENCODED_END),
-)
+_BOUNDARY = rb"(?i:(?=%s|%%(?:25)?%s|\Z))" % (_ENDS, _ENCODED_END)
 _UNDECIDED_END = rb"(?:\\(?:u[0-9A-Fa-f]{0,3})?|%[0-9A-Fa-f]{0,3}|[.:!]\\?)?\Z"
 
 _ESCAPE = re.compile(
@@ -141,7 +139,7 @@ def _address(base: BaseUrl, paths: Sequence[str], level: int) -> _Pieces:
     host = f"[{base.host}]" if ":" in base.host else base.host
     port = _text(f":{base.port}", level)
     default = DEFAULT_PORTS[base.scheme] == base.port
-    boundary = _Pieces(_BOUNDARIES[level], _UNDECIDED_END, 8)
+    boundary = _Pieces(_BOUNDARY, _UNDECIDED_END, 8)
     ends = [_text(path, level) + boundary for path in sorted(paths, key=len, reverse=True)]
     return (
         _after_scheme(level)
@@ -239,6 +237,11 @@ def can_begin(before: bytes) -> bool:
 def is_percent_encoded(matched: bytes) -> bool:
     """Whether a match stands inside the query of another URL, by the first two characters after its scheme."""
     return b"%" in matched[: len("https\\u003a%")]
+
+
+def stands_alone(match: re.Match[bytes]) -> bool:
+    """Whether a match can be all that is before the path of a URL, and is no part of another URL's query."""
+    return not is_percent_encoded(match[0]) and match.string[match.end() : match.end() + 1] != b"%"
 
 
 @lru_cache(maxsize=256)

@@ -11,7 +11,7 @@ import re
 from collections.abc import Collection
 
 from ..model import BaseUrl
-from .spellings import BEFORE, AddressPattern, can_begin, in_spelling_of, is_percent_encoded
+from .spellings import BEFORE, AddressPattern, can_begin, in_spelling_of, stands_alone
 
 # RFC 8288 section 3: <URI-Reference>, then parameters; a quoted one may hold angle brackets.
 _LINK_PART = re.compile(rb'"(?:[^"\\]|\\.)*"|<([^<>]*)>', re.DOTALL)
@@ -60,7 +60,7 @@ class UrlMap:
     def location_down(self, value: bytes, local_base: bytes) -> bytes:
         """A field value that is one URL (`Location`, `Content-Location`), local if it was the upstream's."""
         first = next(self.theirs.matches(value), None)
-        if first is None or first.start() != 0 or is_percent_encoded(first[0]):
+        if first is None or first.start() != 0 or not stands_alone(first):
             return value
         return _substituted(self.theirs, value, local_base)
 

@@ -31,7 +31,9 @@ def replaced(value: str, spellings: dict[str, str], name: str, parent: str) -> s
         return value
     urls = "|".join(re.escape(url) for url in sorted(spellings, key=len, reverse=True))
     return re.sub(
-        rf"(?:^|(?<=[=,|]))(?:{urls})(?=[/?#\\&|, \t\n]|$)", lambda match: spellings[match[0]], value
+        rf"(?:^|(?<=[=,|]))(?:{urls})(?=[/?#\\&|, \t\n]|%(?:25)?2[0F]|$)",
+        lambda match: spellings[match[0]],
+        value,
     )
 
 

@@ -44,6 +44,8 @@ def to_tool(*lines: tuple[bytes, bytes], keep_challenges: bool = False) -> tuple
         b"Origin", b"Referer", b"Sec-Fetch-Site", b"Sec-CH-UA", b"Access-Control-Request-Method",
         # names outside [A-Za-z0-9-]
         b"X_Auth_User", b"X_Forwarded_Host", b"X.Y", b"Content_Length", b"X-\xc3\xa4",
+        # what is said to this proxy
+        b"X-Fhir-Auth-Proxy-Rewrite",
         # the local address
         b"Host",
     ],

@@ -57,6 +57,8 @@ REST = st.sampled_from(
     ["", "/Patient/1", "?a=1", r"\/Patient\/1", "|1", "-test", "2", ".bak", "%20", ":8443", "?u=" + U]
     + [f"/x?u={url}" for url in SPELLINGS]
     + [f"?u={url}&v={url},{url}2" for url in SPELLINGS]
+    + [f"?u={url}%2FPatient%2F1" for url in SPELLINGS]
+    + [f"?u={url}%252FPatient%2D{url}%20" for url in SPELLINGS]
 )
 TEXT = st.text(st.sampled_from(r'"\/[]{}:, né' + "\n\U0001f525"), max_size=8).map(json.dumps)
 ADDRESS = st.builds("{}{}".format, st.sampled_from(list(SPELLINGS)), REST)

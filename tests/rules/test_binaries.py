@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+import pytest
+
+from proxy.rules.binaries import answer_is_fhir, request_is_fhir
+from proxy.rules.interactions import classify
+
+FHIR_JSON, FHIR_XML, FHIR_NDJSON = "application/fhir+json", "application/fhir+xml", "application/fhir+ndjson"
+GENERAL = (
+    "application/json",
+    "text/json; charset=utf-8",
+    "application/xml",
+    "text/xml",
+    "application/x-ndjson",
+    "",
+)
+
+
+@pytest.mark.parametrize(
+    ("path", "accept", "query", "media_type", "expected"),
+    [
+        # nothing asked, or nothing of FHIR: the content
+        *(("Binary/1", accept, "", kind, False) for accept in ("", "*/*", "application/json", "application/xml, */*;q=0.1") for kind in (*GENERAL, FHIR_JSON)),
+        ("Binary/1/_history/2", "", "", "application/json", False),
+        ("Binary/1", "", "_format=application/pdf", "application/json", False),
+        ("Binary/1", "", "format=json", "application/json", False),
+        # FHIR asked for: the resource
+        *(("Binary/1", accept, "", kind, True) for accept in (FHIR_JSON, "Application/FHIR+XML; fhirVersion=4.0", f"text/html, {FHIR_NDJSON};q=0.9", "application/json+fhir") for kind in GENERAL),
+        *(("Binary/1", "*/*", f"_format={asked}", "application/json", True) for asked in ("json", "xml", "application/fhir+json", "application/fhir%2Bjson", "text%2Fxml", "JSON")),
+        ("Binary/1", "application/pdf", "_pretty=true&_format=json", FHIR_JSON, True),
+        # a bulk export's file, which HAPI keeps as a Binary
+        ("Binary/1", "", "", "application/fhir+ndjson; charset=utf-8", True),
+        # no Binary
+        *((path, "", "", kind, True) for path in ("Patient/1", "_files/7", "Binary", "Binary/1/_history", "$export", "_operations/export/7", "Binary/1/$meta", "BinaryX/1") for kind in (*GENERAL, FHIR_NDJSON)),
+    ],
+)  # fmt: skip
+def test_answer(path: str, accept: str, query: str, media_type: str, expected: bool) -> None:
+    classified = classify("GET", path.encode())
+
+    assert expected == answer_is_fhir(classified, accept=accept, query=query.encode(), media_type=media_type)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "media_type", "expected"),
+    [
+        *((method, path, kind, kind in {FHIR_JSON, FHIR_XML}) for method, path in (("POST", "Binary"), ("PUT", "Binary/1")) for kind in (*GENERAL, FHIR_JSON, FHIR_XML, FHIR_NDJSON)),
+        ("POST", "Binary", "Application/FHIR+JSON; fhirVersion=4.0", True),
+        *((method, path, "application/json", True) for method, path in (("PATCH", "Binary/1"), ("POST", "Patient"), ("PUT", "Patient/1"), ("POST", "Binary/_search"), ("POST", ""))),
+    ],
+)  # fmt: skip
+def test_request(method: str, path: str, media_type: str, expected: bool) -> None:
+    assert expected == request_is_fhir(classify(method, path.encode()), media_type)
