@@ -22,6 +22,7 @@ from .config import Config, ListenAddress, ServerConfig
 from .errors import ConfigError
 from .forwarding import Site, forward
 from .model import BaseUrl, ResponseHead
+from .pacing import Pacing
 from .rules.exchange import ServerRules
 from .rules.guards import Listener
 from .upstream import Timeouts, Upstream, tls_context, tunnel_for
@@ -62,6 +63,7 @@ class Proxy:
             timeouts=Timeouts(connect=config.connect_timeout, read=config.read_timeout),
         )
         self._authenticator = authenticator(config, replace(seams, probe=self._probe))
+        self._pacing = Pacing(seams.clock, config.retry_wait if config.retry == "on" else None)
         self._listeners: list[asyncio.Server] = []
         self._front: _Front | None = None
 
@@ -71,7 +73,7 @@ class Proxy:
         port = sockets[0].getsockname()[1]
         listener = Listener.of(self.config.listen.host, port, self.config.allowed_hosts)
         rules = ServerRules(self.config, listener)
-        self._front = _Front(Site(rules, self._authenticator, self._upstream))
+        self._front = _Front(Site(rules, self._authenticator, self._upstream, self._pacing))
         loop = asyncio.get_running_loop()
         for bound in sockets:
             self._listeners.append(await loop.create_server(self._front, sock=bound, backlog=BACKLOG))

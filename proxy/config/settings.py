@@ -118,6 +118,13 @@ class ServerConfig(BaseModel):
     read_timeout: Annotated[Seconds, Shown("Server", "SECONDS")] = Field(
         default=120.0, description="Seconds of silence from the server after which an exchange is given up."
     )
+    retry: Annotated[Literal["on", "off"], Shown("Server")] = Field(
+        default="on",
+        description="Wait where the server asks for patience, and send again what is safe to send twice.",
+    )
+    retry_wait: Annotated[Seconds, Shown("Server", "SECONDS")] = Field(
+        default=20.0, description="Seconds that a request is held at most while the server asks for patience."
+    )
 
 
 class Config(BaseModel):
