@@ -14,6 +14,7 @@ from aiohttp import web
 
 from .auth import Authenticator
 from .client import SMALL, ClientAnswer, Upload, request_head
+from .client_limits import ClientLimits
 from .errors import ProxyError
 from .pacing import Pacing
 from .rules.exchange import Exchange, ServerRules, failure
@@ -33,13 +34,14 @@ class Site:
     authenticator: Authenticator
     upstream: Upstream
     pacing: Pacing
+    limits: ClientLimits
 
 
 async def forward(request: web.BaseRequest, site: Site) -> web.StreamResponse:
     """Answer one request of a tool: from the server, or with the OperationOutcome of what went wrong."""
     started = perf_counter()
     head = request_head(request)
-    client = ClientAnswer(request)
+    client = ClientAnswer(request, site.limits)
     name = "refused"
     exchange: Exchange | None = None
     failed: ProxyError | None = None
@@ -69,7 +71,7 @@ async def _send(exchange: Exchange, request: web.BaseRequest, site: Site) -> Ans
     """The server's answer, after a renewed sign-in where it refused the first one, and after its pauses."""
     credentials = await site.authenticator.credentials()
     exchange.check(credentials)
-    upload = Upload(request, exchange.request_path())
+    upload = Upload(request, exchange.request_path(), site.limits)
     await upload.hold()
     patience = site.pacing.patience()
     while True:

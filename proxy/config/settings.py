@@ -10,7 +10,7 @@ from typing import Annotated, Literal, get_args, get_origin
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 from pydantic.fields import FieldInfo
 
-from .values import AllowedHost, AuthorityHost, ListenSetting, Port, Seconds, Tenant, UrlSetting
+from .values import AllowedHost, AuthorityHost, Connections, ListenSetting, Port, Seconds, Tenant, UrlSetting
 
 AuthMethod = Literal["auto", "anonymous", "interactive", "device-code", "client-secret", "token"]
 Group = Literal["Listener", "Sign-in", "Server", "Process"]
@@ -55,6 +55,18 @@ class ServerConfig(BaseModel):
             default=(),
             description="More names by which tools may call the listener, such as a container's name.",
         )
+    )
+    max_connections: Annotated[Connections, Shown("Listener", "NUMBER")] = Field(
+        default=1024, description="Connections of tools at a time; one more is answered with 503."
+    )
+    head_timeout: Annotated[Seconds, Shown("Listener", "SECONDS")] = Field(
+        default=15.0, description="Seconds in which a tool has to send the head of a request."
+    )
+    upload_timeout: Annotated[Seconds, Shown("Listener", "SECONDS")] = Field(
+        default=30.0, description="Seconds of silence from a tool in the middle of its body."
+    )
+    send_timeout: Annotated[Seconds, Shown("Listener", "SECONDS")] = Field(
+        default=300.0, description="Seconds in which a tool takes nothing of its answer, until it is cut."
     )
     auth: Annotated[AuthMethod, Shown("Sign-in", "METHOD")] = Field(
         default="auto", description="How to sign in."
