@@ -19,6 +19,7 @@ Rooms (each imports only from those below it; import-linter holds the order, see
       exchange.py       the decisions of one request and its answer, in order
       guards.py         reasons to refuse a request
       interactions.py   method + path -> FHIR interaction
+      policy.py         which interactions the settings let pass
       urls.py           local base URL <-> upstream base URL
       rewriting.py      those URLs inside a body that comes in chunks
       bodies.py         the way of a body: decoded, then rewritten

@@ -73,6 +73,11 @@ class Upload:
         """Bytes of the body as it goes up, None where that is not known before it has gone."""
         return sum(map(len, self._held)) if self._is_whole else None
 
+    @property
+    def held(self) -> bytes | None:
+        """The whole body as it goes up, None where it is too large to be held."""
+        return b"".join(self._held) if self._is_whole else None
+
     async def hold(self) -> None:
         """Read the whole body where it is small."""
         if self._is_whole or (self._request.content_length or 0) > SMALL:

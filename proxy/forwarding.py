@@ -73,6 +73,8 @@ async def _send(exchange: Exchange, request: web.BaseRequest, site: Site) -> Ans
     exchange.check(credentials)
     upload = Upload(request, exchange.request_path(), site.limits)
     await upload.hold()
+    if exchange.reads_body:
+        exchange.check_body(upload.held)
     patience = site.pacing.patience()
     while True:
         turn = await site.pacing.turn(patience)

@@ -10,7 +10,17 @@ from typing import Annotated, Literal, get_args, get_origin
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 from pydantic.fields import FieldInfo
 
-from .values import AllowedHost, AuthorityHost, Connections, ListenSetting, Port, Seconds, Tenant, UrlSetting
+from .values import (
+    AllowedHost,
+    AllowedInteraction,
+    AuthorityHost,
+    Connections,
+    ListenSetting,
+    Port,
+    Seconds,
+    Tenant,
+    UrlSetting,
+)
 
 AuthMethod = Literal["auto", "anonymous", "interactive", "device-code", "client-secret", "token"]
 Group = Literal["Listener", "Sign-in", "Server", "Process"]
@@ -120,6 +130,15 @@ class ServerConfig(BaseModel):
     )
     rewrite: Annotated[Literal["on", "off"], Shown("Server")] = Field(
         default="on", description="Make the server's URLs local ones in what it sends."
+    )
+    policy: Annotated[Literal["all", "read-only"], Shown("Server")] = Field(
+        default="all", description="What tools may do."
+    )
+    allow: Annotated[tuple[AllowedInteraction, ...], Shown("Server", "INTERACTION", singular="allow")] = (
+        Field(
+            default=(),
+            description="The only interactions that pass, such as read, search-type and $everything; by default all.",
+        )
     )
     advertise_auth: Annotated[Literal["hide", "pass"], Shown("Server")] = Field(
         default="hide", description="Whether tools see in /metadata that the server wants OAuth."

@@ -36,6 +36,7 @@ from .headers import (
 )
 from .interactions import classify
 from .outcome import outcome
+from .policy import Policy
 from .rejections import refused_after_sign_in
 from .retries import is_repeatable
 from .rewriting import Rewriter, request_rewriter, response_rewriter
@@ -66,6 +67,7 @@ class ServerRules:
             aliases=config.aliases,
             authorities=[authority.decode("ascii") for authority in listener.authorities],
         )
+        self.policy = Policy(config.base_url, read_only=config.policy == "read-only", allow=config.allow)
         self.rewrites = config.rewrite == "on"
         self.hides_auth = config.advertise_auth == "hide"
         self.accept_encoding = accept_encoding()
@@ -102,6 +104,7 @@ class Exchange:
         mount, self._target = rules.url_map.mount(head.target)
         self._path = self._target.partition(b"?")[0].removeprefix(rules.base_path)
         self.classified = classify(head.method, self._path)
+        rules.policy.check(head, self.classified)
         self._local_base = rules.url_map.local_base(head.fields.get(b"host") or b"", mount)
 
     def check(self, credentials: Credentials | None) -> None:
@@ -162,6 +165,16 @@ class Exchange:
         if credentials is not None:
             fields = fields.adding((b"Authorization", credentials.authorization))
         return RequestHead(self._head.method, self._target, fields, self._head.body_exists)
+
+    @property
+    def reads_body(self) -> bool:
+        """Whether `check_body` has to see the body before it is sent."""
+        return self._rules.policy.reads_body(self.classified)
+
+    def check_body(self, body: bytes | None) -> None:
+        """Refuse a body, as it goes up, that asks for what is not allowed; None is one too large to be held."""
+        fields = self._framed(self._head.fields, None)
+        self._rules.policy.check_batch(fields, body)
 
     def rejection(self, head: ResponseHead) -> Rejection | None:
         """What to tell the authenticator about a 401, None where the answer goes on to the tool.
