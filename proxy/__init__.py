@@ -9,7 +9,9 @@ Rooms (each imports only from those below it; import-linter holds the order, see
     cli/            what a person types: one file per command
     server.py       listeners and their life: start, drain, stop                 RIM (aiohttp)
     forwarding.py   carry one exchange between client and upstream
+    pacing.py       wait for a server that asks for patience
     client.py       the tool's side: request heads and bodies, answers           RIM (aiohttp)
+    client_limits.py  how long a tool is waited for, how many connections it may have
     upstream/       the connections to the real server: pool, phases, limits     RIM (httptools)
     auth/           one file per way to obtain credentials; cache.py around all  RIM (msal in one file)
     sandbox/        an Entra-like tenant and a FHIR server, for `demo` and tests; knows nothing of the proxy
@@ -17,12 +19,14 @@ Rooms (each imports only from those below it; import-linter holds the order, see
       exchange.py       the decisions of one request and its answer, in order
       guards.py         reasons to refuse a request
       interactions.py   method + path -> FHIR interaction
+      policy.py         which interactions the settings let pass
       urls.py           local base URL <-> upstream base URL
       rewriting.py      those URLs inside a body that comes in chunks
       bodies.py         the way of a body: decoded, then rewritten
       binaries.py       whether a body is FHIR, or a Binary's content
       coding.py         content codings, decoded where a body must be read
       headers.py        which fields cross the proxy, and how they change
+      retries.py        what may be sent again, and when
       challenges.py     WWW-Authenticate -> Challenge
       audiences.py      whom a token is for, and what to say when the server expects another
       capabilities.py   hide the server's own OAuth from tools
@@ -42,6 +46,7 @@ The path of one request::
         `Authorization` set.
      6. Send, the body streaming through exchange.request_path().
      7. On a 401 to our own credentials, once, and if the body can be sent again: new credentials, step 5.
+        On a 429 or 503 that says when: `retries` decides whether `pacing` waits and step 5 comes again.
      8. exchange.client_response(head): hop-by-hop dropped; Location, Content-Location, Link mapped.
      9. Stream the body through the path that comes with it; flush; end.
     10. A ProxyError before step 8 becomes its status with an OperationOutcome. After the head has gone out

@@ -10,15 +10,17 @@ import asyncio
 import logging
 import sys
 import traceback
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from itertools import islice
 
-from aiohttp import HttpVersion11, web
+from aiohttp import HttpVersion11, StreamReader, web
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.http_exceptions import HttpProcessingError, LineTooLong
 
-from .errors import BadRequest, FieldsTooLarge, InternalError, ProxyError
+from .client_limits import KEEPALIVE_SECONDS, ClientLimits, HeadTimer
+from .errors import BadRequest, FieldsTooLarge, InternalError, ProxyError, UploadTimeout
 from .model import Fields, RequestHead, ResponseHead
 from .rules.bodies import BodyPath
 from .rules.outcome import outcome
@@ -30,9 +32,6 @@ PARSER_LIMIT = 64 * 1024
 
 MAX_FIELDS = 256
 """Field lines of a request: twice aiohttp's default, since tools behind gateways send many."""
-
-KEEPALIVE_SECONDS = 75.0
-"""How long an idle connection of a tool stays open: nginx's default; aiohttp's own is an hour."""
 
 SMALL = 256 * 1024
 """Bytes of a body up to which it is held in one piece.
@@ -54,12 +53,15 @@ def request_head(request: web.BaseRequest) -> RequestHead:
 class Upload:
     """The body of a request on its way up.
 
-    Reading it raises BadRequest where the body breaks its framing, and what its path raises. A client
-    that leaves in the middle cancels the exchange instead.
+    Reading it raises BadRequest where the body breaks its framing, UploadTimeout where it stops in the
+    middle, and what its path raises. A client that leaves in the middle cancels the exchange instead.
     """
 
-    def __init__(self, request: web.BaseRequest, path: BodyPath | None) -> None:
+    def __init__(
+        self, request: web.BaseRequest, path: BodyPath | None, limits: ClientLimits | None = None
+    ) -> None:
         self._request = request
+        self._seconds = (limits or ClientLimits()).upload
         self._stream = self._read(path)
         self._held: list[bytes] = []
         self._is_whole = not request.body_exists
@@ -70,6 +72,11 @@ class Upload:
     def length(self) -> int | None:
         """Bytes of the body as it goes up, None where that is not known before it has gone."""
         return sum(map(len, self._held)) if self._is_whole else None
+
+    @property
+    def held(self) -> bytes | None:
+        """The whole body as it goes up, None where it is too large to be held."""
+        return b"".join(self._held) if self._is_whole else None
 
     async def hold(self) -> None:
         """Read the whole body where it is small."""
@@ -98,7 +105,7 @@ class Upload:
         if self._request.headers.get("Expect", "").lower() == "100-continue" and not content.total_bytes:
             await self._request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         try:
-            while chunk := await content.readany():
+            while chunk := await self._piece(content):
                 for piece in path.feed(chunk) if path else (chunk,):
                     yield piece
         except web.RequestPayloadError as exc:
@@ -106,17 +113,28 @@ class Upload:
         for piece in path.flush() if path else ():
             yield piece
 
+    async def _piece(self, content: StreamReader) -> bytes:
+        try:
+            async with asyncio.timeout(self._seconds):
+                return await content.readany()
+        except TimeoutError:
+            raise UploadTimeout(
+                f"Nothing more of the request's body has come for {self._seconds:g} seconds.",
+                hint="Send the request again, or raise upload_timeout.",
+            ) from None
+
 
 class ClientAnswer(web.StreamResponse):
     """The answer on the client's connection.
 
     `send` writes a whole one, `begin`, `feed` and `finish` one that comes in pieces; `abort` cuts it, so that
-    it is never taken for complete. ConnectionError is raised where the client has left.
+    it is never taken for complete. ConnectionError is raised where the client has left or has stopped reading.
     """
 
-    def __init__(self, request: web.BaseRequest) -> None:
+    def __init__(self, request: web.BaseRequest, limits: ClientLimits | None = None) -> None:
         super().__init__()
         self._request = request
+        self._seconds = (limits or ClientLimits()).send
         self._is_chunked = False
         self._closes = not request.keep_alive
         self.sent_head: ResponseHead | None = None
@@ -190,7 +208,11 @@ class ClientAnswer(web.StreamResponse):
 
     async def _write(self, data: bytes, body_bytes: int) -> None:
         self.sent_bytes += body_bytes
-        await self._request.writer.write(data)
+        try:
+            async with asyncio.timeout(self._seconds):
+                await self._request.writer.write(data)
+        except TimeoutError:
+            raise ConnectionAbortedError("the tool has stopped reading") from None
 
 
 class ClientFailure(ClientAnswer):
@@ -211,9 +233,9 @@ class ClientFailure(ClientAnswer):
 class ClientConnection(web.RequestHandler):
     """One connection of a tool; what cannot be parsed is answered in FHIR's terms, and never logged."""
 
-    __slots__ = ()
+    __slots__ = ("_closed", "_head_timer", "_limits")
 
-    def __init__(self, server: web.Server) -> None:
+    def __init__(self, server: web.Server, limits: ClientLimits, closed: Callable[[], None]) -> None:
         super().__init__(
             server,
             loop=asyncio.get_running_loop(),
@@ -224,6 +246,46 @@ class ClientConnection(web.RequestHandler):
             max_field_size=PARSER_LIMIT,
             max_headers=MAX_FIELDS,
         )
+        self._limits = limits
+        self._closed = closed
+        self._head_timer: HeadTimer | None = None
+
+    @classmethod
+    def of(cls, request: web.BaseRequest) -> ClientConnection:
+        """The connection on which a request came."""
+        if not isinstance(request.protocol, cls):
+            raise TypeError("the request came on no connection of a tool")
+        return request.protocol
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Start to wait for a head."""
+        self._head_timer = HeadTimer(transport, self._limits)
+        super().connection_made(transport)
+
+    def data_received(self, data: bytes) -> None:
+        """Let aiohttp parse, against time."""
+        if self._head_timer is not None:
+            self._head_timer.received(data)
+        super().data_received(data)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """Tell that there is room for another connection."""
+        if self._head_timer is not None:
+            self._head_timer.stop()
+            self._head_timer = None
+            self._closed()
+        super().connection_lost(exc)
+
+    @contextmanager
+    def exchanging(self) -> Iterator[None]:
+        """While an exchange runs; its own limits hold then."""
+        if self._head_timer is not None:
+            self._head_timer.begin_exchange()
+        try:
+            yield
+        finally:
+            if self._head_timer is not None:
+                self._head_timer.end_exchange()
 
     def handle_error(
         self,

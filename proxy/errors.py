@@ -63,6 +63,13 @@ class MethodNotAllowed(RequestRefused):
     issue_code = "not-supported"
 
 
+class UploadTimeout(RequestRefused):
+    """The client has stopped in the middle of its body (RFC 9110 section 15.5.9)."""
+
+    status = 408
+    issue_code = "timeout"
+
+
 class BodyTooLarge(RequestRefused):
     """The body is larger than the configured bound."""
 

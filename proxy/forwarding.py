@@ -14,7 +14,9 @@ from aiohttp import web
 
 from .auth import Authenticator
 from .client import SMALL, ClientAnswer, Upload, request_head
+from .client_limits import ClientLimits
 from .errors import ProxyError
+from .pacing import Pacing
 from .rules.exchange import Exchange, ServerRules, failure
 from .upstream import Answer, Upstream
 
@@ -31,14 +33,17 @@ class Site:
     rules: ServerRules
     authenticator: Authenticator
     upstream: Upstream
+    pacing: Pacing
+    limits: ClientLimits
 
 
 async def forward(request: web.BaseRequest, site: Site) -> web.StreamResponse:
     """Answer one request of a tool: from the server, or with the OperationOutcome of what went wrong."""
     started = perf_counter()
     head = request_head(request)
-    client = ClientAnswer(request)
+    client = ClientAnswer(request, site.limits)
     name = "refused"
+    exchange: Exchange | None = None
     failed: ProxyError | None = None
     try:
         exchange = Exchange(head, site.rules)
@@ -51,7 +56,8 @@ async def forward(request: web.BaseRequest, site: Site) -> web.StreamResponse:
     except ProxyError as error:
         failed = error
         if client.sent_head is None:
-            await client.send(*failure(error, head), body_exists=head.method != "HEAD")
+            attempts = exchange.attempts if exchange else 0
+            await client.send(*failure(error, head, attempts), body_exists=head.method != "HEAD")
         else:
             client.abort()
     except ConnectionError:
@@ -62,14 +68,26 @@ async def forward(request: web.BaseRequest, site: Site) -> web.StreamResponse:
 
 
 async def _send(exchange: Exchange, request: web.BaseRequest, site: Site) -> Answer:
-    """The server's answer, after a renewed sign-in where it refused the first one."""
+    """The server's answer, after a renewed sign-in where it refused the first one, and after its pauses."""
     credentials = await site.authenticator.credentials()
     exchange.check(credentials)
-    upload = Upload(request, exchange.request_path())
+    upload = Upload(request, exchange.request_path(), site.limits)
     await upload.hold()
+    if exchange.reads_body:
+        exchange.check_body(upload.held)
+    patience = site.pacing.patience()
     while True:
-        head = exchange.upstream_request(credentials, length=upload.length)
-        answer = await site.upstream.send(head, upload.chunks() if head.body_exists else None)
+        turn = await site.pacing.turn(patience)
+        try:
+            head = exchange.upstream_request(credentials, length=upload.length)
+            answer = await site.upstream.send(head, upload.chunks() if head.body_exists else None)
+            pause = turn.answered(answer.head)
+        finally:
+            turn.end()
+        is_repeatable = pause is not None and exchange.is_repeatable and not upload.is_spent
+        if is_repeatable and site.pacing.may_repeat(patience):
+            await answer.close()
+            continue
         rejection = exchange.rejection(answer.head)
         if rejection is None:
             return answer

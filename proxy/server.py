@@ -18,10 +18,12 @@ from aiohttp import web
 
 from .auth import Seams, authenticator
 from .client import ClientConnection
+from .client_limits import ClientLimits, SurplusConnection, require_c_parser
 from .config import Config, ListenAddress, ServerConfig
 from .errors import ConfigError
 from .forwarding import Site, forward
 from .model import BaseUrl, ResponseHead
+from .pacing import Pacing
 from .rules.exchange import ServerRules
 from .rules.guards import Listener
 from .upstream import Timeouts, Upstream, tls_context, tunnel_for
@@ -51,6 +53,7 @@ class Proxy:
     """
 
     def __init__(self, config: ServerConfig, seams: Seams) -> None:
+        require_c_parser()
         base = config.base_url
         self.config = config
         self.url = ""
@@ -62,6 +65,13 @@ class Proxy:
             timeouts=Timeouts(connect=config.connect_timeout, read=config.read_timeout),
         )
         self._authenticator = authenticator(config, replace(seams, probe=self._probe))
+        self._pacing = Pacing(seams.clock, config.retry_wait if config.retry == "on" else None)
+        self._limits = ClientLimits(
+            head=config.head_timeout,
+            upload=config.upload_timeout,
+            send=config.send_timeout,
+            connections=config.max_connections,
+        )
         self._listeners: list[asyncio.Server] = []
         self._front: _Front | None = None
 
@@ -71,7 +81,7 @@ class Proxy:
         port = sockets[0].getsockname()[1]
         listener = Listener.of(self.config.listen.host, port, self.config.allowed_hosts)
         rules = ServerRules(self.config, listener)
-        self._front = _Front(Site(rules, self._authenticator, self._upstream))
+        self._front = _Front(Site(rules, self._authenticator, self._upstream, self._pacing, self._limits))
         loop = asyncio.get_running_loop()
         for bound in sockets:
             self._listeners.append(await loop.create_server(self._front, sock=bound, backlog=BACKLOG))
@@ -98,11 +108,18 @@ class _Front(web.Server):
     def __init__(self, site: Site) -> None:
         super().__init__(self._forward, handler_cancellation=True)
         self._site = site
+        self._open = 0
         self._running = 0
         self._idle = asyncio.Event()
 
-    def __call__(self) -> ClientConnection:
-        return ClientConnection(self)
+    def __call__(self) -> asyncio.Protocol:  # type: ignore[override]  # all that create_server asks for
+        if self._open >= self._site.limits.connections:
+            return SurplusConnection(self._site.limits.connections)
+        self._open += 1
+        return ClientConnection(self, self._site.limits, self._closed)
+
+    def _closed(self) -> None:
+        self._open -= 1
 
     async def drain(self, seconds: float, cut: asyncio.Event) -> None:
         """Close idle connections now, the others with their exchange, after `seconds` or at `cut`."""
@@ -118,7 +135,8 @@ class _Front(web.Server):
         self._running += 1
         self._idle.clear()
         try:
-            return await forward(request, self._site)
+            with ClientConnection.of(request).exchanging():
+                return await forward(request, self._site)
         finally:
             self._running -= 1
             if not self._running:

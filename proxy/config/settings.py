@@ -10,7 +10,17 @@ from typing import Annotated, Literal, get_args, get_origin
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 from pydantic.fields import FieldInfo
 
-from .values import AllowedHost, AuthorityHost, ListenSetting, Port, Seconds, Tenant, UrlSetting
+from .values import (
+    AllowedHost,
+    AllowedInteraction,
+    AuthorityHost,
+    Connections,
+    ListenSetting,
+    Port,
+    Seconds,
+    Tenant,
+    UrlSetting,
+)
 
 AuthMethod = Literal["auto", "anonymous", "interactive", "device-code", "client-secret", "token"]
 Group = Literal["Listener", "Sign-in", "Server", "Process"]
@@ -55,6 +65,18 @@ class ServerConfig(BaseModel):
             default=(),
             description="More names by which tools may call the listener, such as a container's name.",
         )
+    )
+    max_connections: Annotated[Connections, Shown("Listener", "NUMBER")] = Field(
+        default=1024, description="Connections of tools at a time; one more is answered with 503."
+    )
+    head_timeout: Annotated[Seconds, Shown("Listener", "SECONDS")] = Field(
+        default=15.0, description="Seconds in which a tool has to send the head of a request."
+    )
+    upload_timeout: Annotated[Seconds, Shown("Listener", "SECONDS")] = Field(
+        default=30.0, description="Seconds of silence from a tool in the middle of its body."
+    )
+    send_timeout: Annotated[Seconds, Shown("Listener", "SECONDS")] = Field(
+        default=300.0, description="Seconds in which a tool takes nothing of its answer, until it is cut."
     )
     auth: Annotated[AuthMethod, Shown("Sign-in", "METHOD")] = Field(
         default="auto", description="How to sign in."
@@ -109,6 +131,15 @@ class ServerConfig(BaseModel):
     rewrite: Annotated[Literal["on", "off"], Shown("Server")] = Field(
         default="on", description="Make the server's URLs local ones in what it sends."
     )
+    policy: Annotated[Literal["all", "read-only"], Shown("Server")] = Field(
+        default="all", description="What tools may do."
+    )
+    allow: Annotated[tuple[AllowedInteraction, ...], Shown("Server", "INTERACTION", singular="allow")] = (
+        Field(
+            default=(),
+            description="The only interactions that pass, such as read, search-type and $everything; by default all.",
+        )
+    )
     advertise_auth: Annotated[Literal["hide", "pass"], Shown("Server")] = Field(
         default="hide", description="Whether tools see in /metadata that the server wants OAuth."
     )
@@ -117,6 +148,13 @@ class ServerConfig(BaseModel):
     )
     read_timeout: Annotated[Seconds, Shown("Server", "SECONDS")] = Field(
         default=120.0, description="Seconds of silence from the server after which an exchange is given up."
+    )
+    retry: Annotated[Literal["on", "off"], Shown("Server")] = Field(
+        default="on",
+        description="Wait where the server asks for patience, and send again what is safe to send twice.",
+    )
+    retry_wait: Annotated[Seconds, Shown("Server", "SECONDS")] = Field(
+        default=20.0, description="Seconds that a request is held at most while the server asks for patience."
     )
 
 

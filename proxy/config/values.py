@@ -9,7 +9,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field, PlainSerializer, PlainValidator, WithJsonSchema
 
-from ..model import BaseUrl, is_loopback
+from ..model import BaseUrl, Interaction, is_loopback
 
 # A reg-name of RFC 3986 section 3.2.2 without percent-encoding; with underscores, which container names have.
 _HOST_NAME = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9._-]*[A-Za-z0-9_])?")
@@ -17,6 +17,10 @@ _HOST_AND_PORT = re.compile(rf"(?:\[[0-9A-Fa-f:.]+\]|{_HOST_NAME.pattern})(?::[0
 # A GUID, a verified domain, or one of Entra's words such as "organizations": nothing that could leave its
 # segment of the authority's path.
 _TENANT = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?")
+_OPERATION = re.compile(r"\$[A-Za-z][A-Za-z0-9-]{0,63}")
+
+ALLOWABLE = tuple(kind.value for kind in Interaction if kind is not Interaction.BATCH)
+"""The interactions that `allow` may name; a batch is what its entries are."""
 
 WILDCARD_HOSTS = frozenset({"0.0.0.0", "::"})  # noqa: S104 - named in order to be recognized
 
@@ -117,6 +121,16 @@ def _tenant(text: str) -> str:
     return text
 
 
+def _allowed_interaction(text: str) -> str:
+    if _OPERATION.fullmatch(text):
+        return text.lower()
+    if text == Interaction.BATCH.value:
+        raise ValueError("needs no name: a batch is allowed where all of its entries are")
+    if text not in ALLOWABLE:
+        raise ValueError(f"is neither an operation such as $everything nor one of {', '.join(ALLOWABLE)}")
+    return text
+
+
 UrlSetting = Annotated[
     BaseUrl,
     PlainValidator(_base_url),
@@ -130,7 +144,9 @@ ListenSetting = Annotated[
     WithJsonSchema({"type": ["string", "integer"], "examples": ["localhost:8080", "127.0.0.1:0", 8081]}),
 ]
 AuthorityHost = Annotated[str, AfterValidator(_authority_host)]
+AllowedInteraction = Annotated[str, AfterValidator(_allowed_interaction)]
 AllowedHost = Annotated[str, AfterValidator(_allowed_host)]
 Tenant = Annotated[str, AfterValidator(_tenant)]
 Port = Annotated[int, Field(ge=0, le=65535)]
+Connections = Annotated[int, Field(ge=1, le=100_000)]
 Seconds = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]

@@ -7,6 +7,7 @@ decides everything and never waits. What depends on the configuration alone is b
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from dataclasses import replace
 
 from .. import __version__
 from ..config import ServerConfig
@@ -28,6 +29,7 @@ from .challenges import parse_challenges
 from .coding import accept_encoding, acceptable, decoder
 from .guards import Listener, guard
 from .headers import (
+    ATTEMPTS_FIELD,
     REQUEST_URL_FIELDS,
     RESOURCE_FIELDS,
     RESPONSE_LINK_FIELDS,
@@ -38,7 +40,9 @@ from .headers import (
 )
 from .interactions import classify
 from .outcome import outcome
+from .policy import Policy
 from .rejections import refused_after_sign_in
+from .retries import is_repeatable
 from .rewriting import Rewriter, request_rewriter, response_rewriter
 from .urls import UrlMap
 
@@ -67,6 +71,7 @@ class ServerRules:
             aliases=config.aliases,
             authorities=[authority.decode("ascii") for authority in listener.authorities],
         )
+        self.policy = Policy(config.base_url, read_only=config.policy == "read-only", allow=config.allow)
         self.rewrites = config.rewrite == "on"
         self.hides_auth = config.advertise_auth == "hide"
         self.accept_encoding = accept_encoding()
@@ -99,9 +104,12 @@ class Exchange:
         self._is_renewed = False
         self._changes_body = False
         self._rewrites_bodies = rules.rewrites and not _asks_for_untouched_bodies(head.fields)
+        self.attempts = 0
+        """How often the request has been made up for the server."""
         mount, self._target = rules.url_map.mount(head.target)
         self._path = self._target.partition(b"?")[0].removeprefix(rules.base_path)
         self.classified = classify(head.method, self._path)
+        rules.policy.check(head, self.classified)
         self._local_base = rules.url_map.local_base(head.fields.get(b"host") or b"", mount)
 
     def check(self, credentials: Credentials | None) -> None:
@@ -148,6 +156,7 @@ class Exchange:
         `length` is the size in bytes of the body as it goes up where all of it is at hand; None where it streams.
         """
         self._credentials = credentials
+        self.attempts += 1
         rules = self._rules
         # A range counts bytes of the coded representation (RFC 9110 section 14.1.2): there the tool decides.
         decodes = self._rewrites_bodies and b"range" not in self._head.fields
@@ -165,6 +174,16 @@ class Exchange:
         if credentials is not None:
             fields = fields.adding((b"Authorization", credentials.authorization))
         return RequestHead(self._head.method, self._target, fields, self._head.body_exists)
+
+    @property
+    def reads_body(self) -> bool:
+        """Whether `check_body` has to see the body before it is sent."""
+        return self._rules.policy.reads_body(self.classified)
+
+    def check_body(self, body: bytes | None) -> None:
+        """Refuse a body, as it goes up, that asks for what is not allowed; None is one too large to be held."""
+        fields = self._framed(self._head.fields, None)
+        self._rules.policy.check_batch(fields, body)
 
     def rejection(self, head: ResponseHead) -> Rejection | None:
         """What to tell the authenticator about a 401, None where the answer goes on to the tool.
@@ -190,6 +209,11 @@ class Exchange:
                 hint="A new token has been obtained: send the request again.",
             )
 
+    @property
+    def is_repeatable(self) -> bool:
+        """Whether the request may be sent again although the server may have acted on it."""
+        return is_repeatable(self._head, self.classified, self._path)
+
     def body_follows(self, head: ResponseHead) -> bool:
         """Whether the answer has a body (RFC 9110 section 6.4.1)."""
         return self._head.method != "HEAD" and head.status not in BODILESS_STATUSES
@@ -207,7 +231,7 @@ class Exchange:
             if _coding(fields):
                 fields = fields.without({b"content-encoding"})
             fields = _mapped(fields, {b"etag"}, _weak)
-        return ResponseHead(head.status, head.reason, fields), path
+        return _counted(ResponseHead(head.status, head.reason, fields), self.attempts), path
 
     def _response_path(self, head: ResponseHead) -> BodyPath | None:
         if head.status == PARTIAL_CONTENT or head.status in BODILESS_STATUSES:
@@ -271,9 +295,17 @@ class Exchange:
         return self._rules.url_map.link_down(value, self._local_base)
 
 
-def failure(error: ProxyError, head: RequestHead) -> tuple[ResponseHead, bytes]:
+def failure(error: ProxyError, head: RequestHead, attempts: int = 0) -> tuple[ResponseHead, bytes]:
     """The answer to a request that failed here, in the format that the tool asked for."""
-    return outcome(error, accept=head.fields.text(b"accept"), query=head.target.partition(b"?")[2])
+    answer, body = outcome(error, accept=head.fields.text(b"accept"), query=head.target.partition(b"?")[2])
+    return _counted(answer, attempts), body
+
+
+def _counted(head: ResponseHead, attempts: int) -> ResponseHead:
+    """An answer that tells how often its request was sent, where that is more than once."""
+    if attempts < 2:
+        return head
+    return replace(head, fields=head.fields.adding((ATTEMPTS_FIELD, b"%d" % attempts)))
 
 
 def _mapped(fields: Fields, names: Collection[bytes], change: Callable[[bytes], bytes]) -> Fields:

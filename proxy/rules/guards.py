@@ -162,11 +162,18 @@ def _target(head: RequestHead, _: Listener) -> None:
     odd = _ODD_IN_TARGET.search(head.target)
     if odd:
         raise BadRequest(f"The request target holds the byte {_shown(odd[0])}", hint=hint)
-    path = head.target.partition(b"?")[0]
+    odd_in_path = oddity(head.target.partition(b"?")[0])
+    if odd_in_path:
+        raise BadRequest(f"The path holds {odd_in_path}", hint=hint)
+
+
+def oddity(path: bytes) -> str:
+    """What in a path servers might read differently from this proxy, in words; empty where it is plain."""
     for pattern, words in _ODD_IN_PATH:
         found = pattern.search(path)
         if found:
-            raise BadRequest(f"The path holds {words}: {_shown(found[0])}", hint=hint)
+            return f"{words}: {_shown(found[0])}"
+    return ""
 
 
 def _fields_size(head: RequestHead, _: Listener) -> None:

@@ -216,7 +216,11 @@ _TO_TOOL_PREFIXES = (
     b"sec-",
     b"secure-session-",
     b"x-accel-",
+    b"x-fhir-auth-proxy-",  # ours to say
 )
+
+ATTEMPTS_FIELD = b"X-Fhir-Auth-Proxy-Attempts"
+"""Towards the tool: how often its request was sent, where that is more than once."""
 
 RESPONSE_URL_FIELDS = frozenset(
     {  # towards the tool: the whole value is one URL

@@ -9,6 +9,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from proxy.config.values import (
     AllowedHost,
+    AllowedInteraction,
     AuthorityHost,
     ListenAddress,
     ListenSetting,
@@ -148,3 +149,24 @@ WRONG_SETTINGS = [
 def test_wrong_setting_says_why(kind: type, value: object, phrase: str) -> None:
     with pytest.raises(ValidationError, match=phrase):
         TypeAdapter(kind).validate_python(value)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [("read", "read"), ("$Everything", "$everything"), ("operation", "operation")]
+)
+def test_allowed_interaction_is_read(text: str, value: str) -> None:
+    assert TypeAdapter(AllowedInteraction).validate_python(text) == value
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("batch", "needs no name"),
+        ("reed", "one of capabilities, read, "),
+        ("everything", "such as \\$everything"),
+        ("$", "neither"),
+    ],
+)
+def test_unknown_interaction_is_refused(text: str, words: str) -> None:
+    with pytest.raises(ValidationError, match=words):
+        TypeAdapter(AllowedInteraction).validate_python(text)

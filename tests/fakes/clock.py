@@ -34,6 +34,13 @@ class FakeClock:
             if until <= self.now and not sleeper.done():
                 sleeper.set_result(None)
 
+    async def slept_times(self, count: int) -> None:
+        """Wait until somebody has begun to sleep for that many times."""
+        async with asyncio.timeout(10):
+            while len(self.sleeps) < count:
+                self._changed.clear()
+                await self._changed.wait()
+
     async def slept(self, seconds: float) -> None:
         """Wait until somebody sleeps for that long."""
         while not any(until == self.now + seconds for until in self._sleepers.values()):
