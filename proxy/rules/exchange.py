@@ -22,7 +22,7 @@ from ..errors import (
     UpstreamProtocolError,
 )
 from ..model import Credentials, Fields, Interaction, Rejection, RequestHead, ResponseHead
-from .binaries import answer_is_fhir, request_is_fhir
+from .binaries import answer_is_fhir, sparing_content
 from .bodies import BodyPath
 from .capabilities import is_smart_configuration, security_remover
 from .challenges import parse_challenges
@@ -133,9 +133,9 @@ class Exchange:
         media_type = fields.text(b"content-type")
         if not (self._head.body_exists and self._rewrites_bodies):
             return None
-        if not request_is_fhir(self.classified, media_type):
-            return None
         rewriter = request_rewriter(media_type, self._rules.url_map)
+        if rewriter is not None:
+            rewriter = sparing_content(self.classified, media_type, rewriter)
         coding = _coding(fields)
         self._changes_body = rewriter is not None
         if rewriter is None:

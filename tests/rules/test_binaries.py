@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from proxy.rules.binaries import answer_is_fhir, request_is_fhir
+from proxy.rules.binaries import answer_is_fhir, sparing_content
 from proxy.rules.interactions import classify
 
 FHIR_JSON, FHIR_XML, FHIR_NDJSON = "application/fhir+json", "application/fhir+xml", "application/fhir+ndjson"
@@ -40,13 +40,60 @@ def test_answer(path: str, accept: str, query: str, media_type: str, expected: b
     assert expected == answer_is_fhir(classified, accept=accept, query=query.encode(), media_type=media_type)
 
 
+class Upper:
+    """A rewriter whose work is seen."""
+
+    def feed(self, chunk: bytes) -> bytes:
+        return chunk.upper()
+
+    def flush(self) -> bytes:
+        return b"!"
+
+
+def sent(method: str, path: str, media_type: str, body: bytes, size: int = 1 << 20) -> bytes:
+    rewriter = sparing_content(classify(method, path.encode()), media_type, Upper())
+    if rewriter is None:
+        return body
+    pieces = [rewriter.feed(body[at : at + size]) for at in range(0, len(body), size)]
+    return b"".join([*pieces, rewriter.flush()])
+
+
+CONTENT = b'{"resourceType":"Bundle"}'
+
+
 @pytest.mark.parametrize(
-    ("method", "path", "media_type", "expected"),
+    ("method", "path", "media_type", "is_rewritten"),
     [
         *((method, path, kind, kind in {FHIR_JSON, FHIR_XML}) for method, path in (("POST", "Binary"), ("PUT", "Binary/1")) for kind in (*GENERAL, FHIR_JSON, FHIR_XML, FHIR_NDJSON)),
         ("POST", "Binary", "Application/FHIR+JSON; fhirVersion=4.0", True),
         *((method, path, "application/json", True) for method, path in (("PATCH", "Binary/1"), ("POST", "Patient"), ("PUT", "Patient/1"), ("POST", "Binary/_search"), ("POST", ""))),
     ],
 )  # fmt: skip
-def test_request(method: str, path: str, media_type: str, expected: bool) -> None:
-    assert expected == request_is_fhir(classify(method, path.encode()), media_type)
+def test_request(method: str, path: str, media_type: str, is_rewritten: bool) -> None:
+    assert (CONTENT.upper() + b"!" if is_rewritten else CONTENT) == sent(method, path, media_type, CONTENT)
+
+
+@pytest.mark.parametrize("size", [1, 7, 511, 512, 1 << 20])
+@pytest.mark.parametrize("length", [0, 600])
+@pytest.mark.parametrize(
+    ("begin", "is_resource"),
+    [
+        (b'{"resourceType":"Binary"', True),
+        (b'\xef\xbb\xbf\n{ "resourceType" : "Binary" ,', True),
+        (b'<Binary xmlns="http://hl7.org/fhir">', True),
+        (b'<?xml version="1.0" encoding="UTF-8"?>\n<f:Binary>', True),
+        (b"", False),
+        (b'{"resourceType":"BinaryX"', False),
+        (b'{"type":{"resourceType":"Binary"}', False),
+        (b'[{"resourceType":"Binary"}', False),
+        (b"<BinaryX>", False),
+        (b"<a><Binary>", False),
+    ],
+)
+def test_general_types_are_fhir_if_they_begin_so(
+    begin: bytes, is_resource: bool, length: int, size: int
+) -> None:
+    body = begin + b"x" * length
+    rewritten = body.upper() + b"!" if is_resource else body
+
+    assert rewritten == sent("PUT", "Binary/1", "application/json", body, size)
