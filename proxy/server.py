@@ -16,7 +16,7 @@ from dataclasses import replace
 
 from aiohttp import web
 
-from .auth import Seams, authenticator
+from .auth import Authenticator, Seams, authenticator
 from .client import ClientConnection
 from .config import Config, ListenAddress, ServerConfig
 from .errors import ConfigError
@@ -47,10 +47,11 @@ ABORT_SECONDS = 0.1
 class Proxy:
     """One server of the configuration: its listener, its rules, its credentials, its connections.
 
-    Creating one opens nothing; it raises ConfigError where the settings cannot work.
+    Creating one opens nothing; it raises ConfigError where the settings cannot work. `own` is an
+    Authenticator that has signed in already; it is closed with the proxy.
     """
 
-    def __init__(self, config: ServerConfig, seams: Seams) -> None:
+    def __init__(self, config: ServerConfig, seams: Seams, own: Authenticator | None = None) -> None:
         base = config.base_url
         self.config = config
         self.url = ""
@@ -61,7 +62,7 @@ class Proxy:
             tunnel=tunnel_for(base, os.environ),
             timeouts=Timeouts(connect=config.connect_timeout, read=config.read_timeout),
         )
-        self._authenticator = authenticator(config, replace(seams, probe=self._probe))
+        self._authenticator = own or authenticator(config, replace(seams, probe=self._probe))
         self._listeners: list[asyncio.Server] = []
         self._front: _Front | None = None
 
