@@ -7,7 +7,8 @@ import json
 from types import MappingProxyType
 
 import click
-from rich.console import Console
+from rich.console import Console, RenderableType
+from rich.table import Table
 from rich.text import Text
 
 from ..doctor import FORMAT, Finding, Report, Status, examine, unreadable
@@ -41,11 +42,11 @@ WIDTH = 23
 def command(base_url: str | None, config_file: str | None, *, as_json: bool, **flags: object) -> None:
     """Walk the road to every configured server; exit with the number of the first step that failed."""
     set_up_logging("error", "text")
-    console = Console(highlight=False, soft_wrap=True)
+    console = Console(highlight=False)
 
     def show(finding: Finding) -> None:
         if not as_json:
-            console.print(shown(finding))
+            console.print(shown(finding, is_wrapped=console.is_terminal), soft_wrap=not console.is_terminal)
 
     try:
         config = read_settings(base_url, config_file, flags).config
@@ -70,17 +71,24 @@ def exit_status(reports: list[Report]) -> int:
     return next((report.exit_status for report in reports if report.exit_status), 0)
 
 
-def shown(finding: Finding) -> Text:
-    """A finding as a person reads it: the verdict, and below it what to do."""
+def shown(finding: Finding, *, is_wrapped: bool = False) -> RenderableType:
+    """A finding as a person reads it: the verdict, and below it what to do.
+
+    On a terminal long lines are wrapped within their column; in a pipe each stays one line.
+    """
     verdict = finding.verdict
     mark, colour = LOOKS[verdict.status]
-    text = Text()
-    text.append(f"{mark} {finding.title}".ljust(WIDTH), colour)
     first = verdict.found or ("skipped: " if verdict.status is Status.SKIPPED else "") + verdict.cause
-    lines = [first, verdict.cause if verdict.found else "", f"Fix: {verdict.fix}" if verdict.fix else ""]
-    told = [clean(line) for part in lines for line in part.splitlines() if line]
-    text.append(f"\n{' ' * WIDTH}".join(told))
-    return text
+    parts = [first, verdict.cause if verdict.found else "", f"Fix: {verdict.fix}" if verdict.fix else ""]
+    lines = [clean(line) for part in parts for line in part.splitlines() if line]
+    title = Text(f"{mark} {finding.title}".ljust(WIDTH), colour)
+    if not is_wrapped:
+        return title.append(f"\n{' ' * WIDTH}".join(lines), "default")
+    grid = Table.grid()
+    grid.add_column(min_width=WIDTH)
+    grid.add_column(overflow="fold")
+    grid.add_row(title, Text("\n".join(lines)))
+    return grid
 
 
 def document_of(reports: list[Report]) -> str:

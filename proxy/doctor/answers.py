@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from urllib.parse import urlsplit
 
@@ -22,6 +22,9 @@ WRONG_BASE = (
     "Check the base URL: its path, such as /fhir or /r4, belongs to it, and a portal or a gateway before the "
     "server is not the server."
 )
+
+STATEMENTS = ("CapabilityStatement", "Conformance")
+"""What FHIR calls a server's description of itself, from R3 on and before."""
 
 SKEW_REMARKED = 60.0
 """Seconds between the clocks from which it is remarked."""
@@ -43,7 +46,7 @@ async def metadata(state: State) -> tuple[State, Verdict]:
             "The server, or a gateway before it, hides /metadata from whoever has not signed in.",
             "Nothing has to be done if the steps below succeed.",
         )
-    if status != 200 or statement.get("resourceType") not in {"CapabilityStatement", "Conformance"}:
+    if status != 200 or statement.get("resourceType") not in STATEMENTS:
         what = _redirect(reply) if 300 <= status < 400 else cleaned(reply.head.fields.text(b"content-type"))
         return state, Verdict(
             Status.FAILED,
@@ -164,8 +167,8 @@ def _kind(state: State) -> str:
     return "Microsoft's FHIR server" if is_microsofts or "microsoft" in state.software.lower() else ""
 
 
-def _software(statement: object) -> str:
-    software = statement.get("software") if hasattr(statement, "get") else None
+def _software(statement: Mapping[str, object]) -> str:
+    software = statement.get("software")
     if not isinstance(software, dict):
         return ""
     return cleaned(" ".join(str(software[key]) for key in ("name", "version") if software.get(key)))

@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 
 from .. import __version__
@@ -53,7 +54,8 @@ class Reply:
         A `Date` within the exchange, or less than a second from it, is no skew: it counts whole seconds.
         """
         try:
-            date = parsedate_to_datetime(self.head.fields.text(b"date")).timestamp()
+            # HTTP's dates are in UTC whatever they say (RFC 9110 section 5.6.7).
+            date = parsedate_to_datetime(self.head.fields.text(b"date")).replace(tzinfo=UTC).timestamp()
         except (ValueError, OverflowError):
             return None
         if date > self.answered_at:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
-from urllib.parse import urljoin
+from urllib.parse import quote, urljoin
 
 from ..auth import Authenticator, Seams
 from ..auth.anonymous import AnonymousAuthenticator
@@ -51,8 +51,7 @@ async def links(state: State) -> tuple[State, Verdict]:
         following = next((url for relation, url in found if relation == "next"), "")
         if not following:
             return state, Verdict(Status.OK, f"{len(found)} links, all local; there is one page")
-        target = urljoin(f"{proxy.url}/{PAGE}", following).removeprefix(f"{local}").removeprefix("/")
-        second = await _ask(local, target, state)
+        second = await _ask(local, _below(following, proxy.url), state)
     if second.head.status != 200:
         return state, _not_a_page(second)
     return state, Verdict(Status.OK, f"{len(found)} links, all local; the next page comes through the proxy")
@@ -151,8 +150,17 @@ def _objects(value: object) -> Iterator[Mapping[str, object]]:
 
 def _is_local(url: str, local: str) -> bool:
     """Whether a tool that follows the link stays with the proxy; a relative one is resolved against it."""
-    there = urljoin(f"{local}/{PAGE}", url)
+    try:
+        there = urljoin(f"{local}/{PAGE}", url)
+    except ValueError:
+        return False
     return there.startswith(local) and there[len(local) : len(local) + 1] in {"", "/", "?", "#"}
+
+
+def _below(url: str, local: str) -> str:
+    """Path and query of a local link below the base, as a client would send them."""
+    path = urljoin(f"{local}/{PAGE}", url).partition("#")[0].removeprefix(local).removeprefix("/")
+    return quote(path, safe="/:?&=+,;@!$'()*~%|[]")
 
 
 def _is_ours(answer: Reply) -> bool:

@@ -95,6 +95,7 @@ def _judged(state: State, certificate: Certificate, tunnel: Tunnel | None, *, is
     found = f"issued by {certificate.issuer}, until {certificate.until:%Y-%m-%d}"
     details = {**certificate.details(), "public_authority": "yes" if is_public else "no"}
     if tunnel is not None:
+        found = f"{found}, through the proxy {tunnel.authority}"
         details["https_proxy"] = tunnel.authority
     left = certificate.until.timestamp() - state.seams.clock.time()
     if left < EXPIRES_SOON:

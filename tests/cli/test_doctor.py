@@ -209,17 +209,36 @@ LOOKS: Mapping[str, tuple[Finding, str]] = {
 def test_finding_is_plain_in_a_pipe_and_coloured_on_a_terminal(told: Finding, expected: str) -> None:
     pipe, terminal = io.StringIO(), io.StringIO()
     Console(file=pipe, soft_wrap=True).print(shown(told))
-    Console(file=terminal, soft_wrap=True, force_terminal=True, color_system="standard").print(shown(told))
+    Console(file=terminal, width=60, force_terminal=True, color_system="standard").print(
+        shown(told, is_wrapped=True)
+    )
+    colourless = re.sub(r"\x1b\[[0-9;]*m", "", terminal.getvalue())
 
     assert expected == pipe.getvalue()
     assert "\x1b[" in terminal.getvalue()
+    assert expected.split() == colourless.split()
+
+
+def test_long_lines_are_wrapped_within_their_column_on_a_terminal() -> None:
+    terminal = io.StringIO()
+    told = finding(Status.FAILED, cause="word " * 40, fix="word " * 40)
+    Console(file=terminal, width=60, force_terminal=True, color_system=None).print(
+        shown(told, is_wrapped=True)
+    )
+    first, *others = terminal.getvalue().splitlines()
+
+    assert first.startswith("✗ TLS")
+    assert {line[:23] for line in others} == {" " * 23}
+    assert max(len(line) for line in others) <= 60
 
 
 def test_control_characters_and_tokens_do_not_reach_the_terminal() -> None:
-    text = shown(finding(Status.FAILED, cause="a\x1b[31mb Bearer abcdefghijklmnopqrstuvwxyz", fix="[red]c"))
+    file = io.StringIO()
+    told = finding(Status.FAILED, cause="a\x1b[31mb Bearer abcdefghijklmnopqrstuvwxyz", fix="[red]c")
+    Console(file=file, soft_wrap=True).print(shown(told))
 
-    assert "a\\x1b[31mb ********" in text.plain
-    assert "[red]c" in text.plain
+    assert "a\\x1b[31mb ********" in file.getvalue()
+    assert "[red]c" in file.getvalue()
 
 
 @pytest.mark.parametrize("first", range(len(ROAD)), ids=[stretch.name for stretch in ROAD])
