@@ -7,6 +7,7 @@ Rooms (each imports only from those below it; import-linter holds the order, see
 
     __main__        python -m proxy
     cli/            what a person types: one file per command
+    doctor/         walks the road of a request and judges each step; `cli` prints the verdicts
     server.py       listeners and their life: start, drain, stop                 RIM (aiohttp)
     forwarding.py   carry one exchange between client and upstream
     pacing.py       wait for a server that asks for patience

@@ -16,7 +16,7 @@ from dataclasses import replace
 
 from aiohttp import web
 
-from .auth import Seams, authenticator
+from .auth import Authenticator, Seams, authenticator
 from .client import ClientConnection
 from .client_limits import ClientLimits, SurplusConnection, require_c_parser
 from .config import Config, ListenAddress, ServerConfig
@@ -49,10 +49,11 @@ ABORT_SECONDS = 0.1
 class Proxy:
     """One server of the configuration: its listener, its rules, its credentials, its connections.
 
-    Creating one opens nothing; it raises ConfigError where the settings cannot work.
+    Creating one opens nothing; it raises ConfigError where the settings cannot work. `own` is an
+    Authenticator that has signed in already; it is closed with the proxy.
     """
 
-    def __init__(self, config: ServerConfig, seams: Seams) -> None:
+    def __init__(self, config: ServerConfig, seams: Seams, own: Authenticator | None = None) -> None:
         require_c_parser()
         base = config.base_url
         self.config = config
@@ -64,7 +65,7 @@ class Proxy:
             tunnel=tunnel_for(base, os.environ),
             timeouts=Timeouts(connect=config.connect_timeout, read=config.read_timeout),
         )
-        self._authenticator = authenticator(config, replace(seams, probe=self._probe))
+        self._authenticator = own or authenticator(config, replace(seams, probe=self._probe))
         self._pacing = Pacing(seams.clock, config.retry_wait if config.retry == "on" else None)
         self._limits = ClientLimits(
             head=config.head_timeout,

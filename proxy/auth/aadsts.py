@@ -110,6 +110,17 @@ _USER, _ADMIN, _OPERATOR, _NETWORK = Actor.USER, Actor.ADMINISTRATOR, Actor.OPER
 _REGISTRATION = "In the Azure portal, Microsoft Entra ID > App registrations > {client_id} > "
 _ENTERPRISE = "In the Azure portal, Microsoft Entra ID > Enterprise applications > "
 
+POWER_BI = "a672d62c-fc7b-4e81-a576-e60dc46e951d"
+"""Power BI's own client id, which signs in for it where it reaches a FHIR server without this proxy (Microsoft,
+"Power Query FHIR connector: authentication"); a server that serves both pre-authorizes both."""
+
+_PREAUTHORIZE = (
+    "the FHIR API's registration lists the app: App registrations > the FHIR API > Expose an API > Authorized "
+    "client applications > Add a client application > {client_id} > user_impersonation (Power BI's own client "
+    f"id, where it shall get in without this proxy, is {POWER_BI})."
+)
+"""How the owner of the API agrees for everybody, so that nobody is asked."""
+
 # Who, cause and fix stand together like a paragraph, which the formatter would spread over seven lines a row.
 # fmt: off
 ROWS = (
@@ -117,8 +128,7 @@ ROWS = (
     Row((65001, 650051, 90008), _ADMIN,
      "Nobody has agreed yet that the app {client_id} may use the FHIR API {audience}.",
      "Sign in once with --auth interactive and accept; or an administrator grants consent: " + _REGISTRATION +
-     "API permissions > Grant admin consent; or the API's registration lists the app: Expose an API > "
-     "Authorized client applications."),
+     "API permissions > Grant admin consent; or " + _PREAUTHORIZE),
     Row((65004,), _USER,
      "The question whether the app {client_id} may use the FHIR API was answered with no.",
      "Sign in again and accept, or ask an administrator to consent for everybody."),
@@ -128,11 +138,11 @@ ROWS = (
     Row((65002,), _OPERATOR,
      "The app {client_id} is Microsoft's own and is not cleared for the FHIR API {audience}.",
      "Register an app of your own, give it the API's permission user_impersonation, and name it with "
-     "--client-id (AZURE_CLIENT_ID)."),
+     "--client-id (AZURE_CLIENT_ID); or " + _PREAUTHORIZE),
     Row((650057, 65005, 650056), _OPERATOR,
      "The FHIR API {audience} is not among the permissions that the app {client_id} asks for.",
      _REGISTRATION + "API permissions > Add a permission > APIs my organization uses > the FHIR API > "
-     "user_impersonation, then grant consent."),
+     "user_impersonation, then grant consent; or " + _PREAUTHORIZE),
     Row((650052, 650054), _ADMIN,
      "The tenant has no service for the FHIR API {audience}, or it was removed.",
      "Check --tenant and --audience; an administrator may have to enable the service: az ad sp create --id "
@@ -147,7 +157,10 @@ ROWS = (
     Row((500011, 50001), _OPERATOR,
      "The tenant {tenant} knows no resource by the name {audience}.",
      "Look for a wrong tenant (--tenant), a misspelt base URL or a slash too many; a server whose audience "
-     "is not its base URL {base_url} needs --audience, as its administrator or its 401 (resource_id) says."),
+     "is not its base URL {base_url} needs --audience, as its administrator or its 401 (resource_id) says. In "
+     "that tenant the audience has to be the Application ID URI of a registration: App registrations > the "
+     "FHIR API > Expose an API > Application ID URI; and of an enterprise application, which az ad sp create "
+     "--id with the API's application id makes."),
     Row((500014,), _ADMIN,
      "The FHIR API {audience} is switched off in the tenant.",
      _ENTERPRISE + "the FHIR API > Properties > Enabled for users to sign in? > Yes."),

@@ -29,6 +29,7 @@ Examples:
   fhir-auth-proxy demo
   fhir-auth-proxy run https://example.azurehealthcareapis.com
   fhir-auth-proxy run https://fhir.example.org/r4 --auth device-code
+  fhir-auth-proxy doctor https://fhir.example.org/r4
   fhir-auth-proxy config show --config servers.toml"""
 
 
@@ -43,6 +44,7 @@ class Listed:
 COMMANDS = MappingProxyType(
     {
         "run": Listed(".run", "Put a secured FHIR server on localhost."),
+        "doctor": Listed(".doctor", "Find out why it does not work: each step to the server, with its fix."),
         "demo": Listed(".demo", "Show it all working, without an Azure account."),
         "sandbox": Listed(".sandbox", "Start a tenant like Entra ID and a FHIR server, for your own tool."),
         "config": Listed(".config", "Show the settings in effect, or the schema of the file."),

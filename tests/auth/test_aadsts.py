@@ -54,6 +54,11 @@ def test_number_is_explained_by_its_own_row(code: int, who: Actor) -> None:
 MENTIONS = [
     (65001, "Grant admin consent"),
     (65001, "client-7"),
+    (65001, "Authorized client applications > Add a client application > client-7"),
+    (65001, "a672d62c-fc7b-4e81-a576-e60dc46e951d"),
+    (650057, "a672d62c-fc7b-4e81-a576-e60dc46e951d"),
+    (65002, "Authorized client applications"),
+    (500011, "Application ID URI"),
     (650057, "https://audience.example"),
     (500011, "https://fhir.example/r4"),
     (700016, "--client-id"),
