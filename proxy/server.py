@@ -19,7 +19,7 @@ from aiohttp import web
 from .auth import Seams, authenticator
 from .client import ClientConnection
 from .config import Config, ListenAddress, ServerConfig
-from .errors import ConfigError
+from .errors import ConfigError, SignInRequired
 from .forwarding import Site, forward
 from .model import BaseUrl, ResponseHead
 from .rules.exchange import ServerRules
@@ -76,6 +76,17 @@ class Proxy:
         for bound in sockets:
             self._listeners.append(await loop.create_server(self._front, sock=bound, backlog=BACKLOG))
         self.url = _local_url(self.config, port)
+
+    async def sign_in(self) -> None:
+        """Have credentials, however long a person takes for them; raises what says why there are none."""
+        while True:
+            try:
+                await self._authenticator.credentials()
+            except SignInRequired as error:
+                if error.retry_after is None:
+                    raise
+            else:
+                return
 
     async def stop(self, drain_timeout: float, cut: asyncio.Event | None = None) -> None:
         """Accept no more; let running exchanges end within `drain_timeout` seconds or until `cut`."""

@@ -29,6 +29,7 @@ Examples:
   fhir-auth-proxy demo
   fhir-auth-proxy run https://example.azurehealthcareapis.com
   fhir-auth-proxy run https://fhir.example.org/r4 --auth device-code
+  fhir-auth-proxy exec https://fhir.example.org/r4 -- python report.py
   fhir-auth-proxy config show --config servers.toml"""
 
 
@@ -43,6 +44,7 @@ class Listed:
 COMMANDS = MappingProxyType(
     {
         "run": Listed(".run", "Put a secured FHIR server on localhost."),
+        "exec": Listed(".exec", "Run a command with a proxy of its own."),
         "demo": Listed(".demo", "Show it all working, without an Azure account."),
         "sandbox": Listed(".sandbox", "Start a tenant like Entra ID and a FHIR server, for your own tool."),
         "config": Listed(".config", "Show the settings in effect, or the schema of the file."),

@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from ..config.documents import default_text, describe
-from ..config.layers import CONFIG_VARIABLE, Layer, environment_layers, file_layer, flag_layer
+from ..config.layers import CONFIG_VARIABLE, Found, Layer, environment_layers, file_layer, flag_layer
 from ..config.resolve import Effective, resolve
 from ..config.settings import SETTINGS, Setting
 from ..errors import ConfigError
@@ -86,13 +86,17 @@ class SettingsCommand(click.Command):
 
 
 def settings_command(
-    summary: str, *examples: str, name: str | None = None, options: tuple[click.Parameter, ...] = ()
+    summary: str,
+    *examples: str,
+    name: str | None = None,
+    options: tuple[click.Parameter, ...] = (),
+    cls: type[SettingsCommand] = SettingsCommand,
 ) -> Callable[[Callable[..., object]], SettingsCommand]:
     """Make a command of a function that takes base_url, config_file, flags, and what more options give."""
 
     def decorate(function: Callable[..., object]) -> SettingsCommand:
         flags = [SettingOption(setting) for setting in SETTINGS.values() if setting.flag.startswith("--")]
-        command = SettingsCommand(
+        command = cls(
             name or function.__name__,
             callback=function,
             help=summary,
@@ -115,11 +119,17 @@ def settings_command(
     return decorate
 
 
-def read_settings(base_url: str | None, config_file: str | None, flags: Mapping[str, object]) -> Effective:
-    """All layers of this process put together; raises ConfigError."""
+def read_settings(
+    base_url: str | None,
+    config_file: str | None,
+    flags: Mapping[str, object],
+    weak: Mapping[str, object] | None = None,
+) -> Effective:
+    """All layers of this process put together, over a command's own `weak` defaults; raises ConfigError."""
+    own_defaults = Layer({key: Found(value, "default") for key, value in (weak or {}).items()})
     azure, own = environment_layers(os.environ)
     files = [_read_file(Path(config_file))] if config_file else []
-    return resolve([azure, *files, own, flag_layer({"base_url": base_url, **flags})])
+    return resolve([own_defaults, azure, *files, own, flag_layer({"base_url": base_url, **flags})])
 
 
 def _read_file(path: Path) -> Layer:
