@@ -9,6 +9,7 @@ Rooms (each imports only from those below it; import-linter holds the order, see
     cli/            what a person types: one file per command
     server.py       listeners and their life: start, drain, stop                 RIM (aiohttp)
     forwarding.py   carry one exchange between client and upstream
+    admin/          the other listener: health, readiness, metrics, status              RIM (aiohttp)
     client.py       the tool's side: request heads and bodies, answers           RIM (aiohttp)
     upstream/       the connections to the real server: pool, phases, limits     RIM (httptools)
     auth/           one file per way to obtain credentials; cache.py around all  RIM (msal in one file)
@@ -23,6 +24,7 @@ Rooms (each imports only from those below it; import-linter holds the order, see
       coding.py         content codings, decoded where a body must be read
       headers.py        which fields cross the proxy, and how they change
       challenges.py     WWW-Authenticate -> Challenge
+      claims.py         what a token says of itself, for people
       audiences.py      whom a token is for, and what to say when the server expects another
       capabilities.py   hide the server's own OAuth from tools
       outcome.py        ProxyError -> OperationOutcome

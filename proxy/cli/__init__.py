@@ -46,6 +46,9 @@ COMMANDS = MappingProxyType(
         "run": Listed(".run", "Put a secured FHIR server on localhost."),
         "exec": Listed(".exec", "Run a command with a proxy of its own."),
         "demo": Listed(".demo", "Show it all working, without an Azure account."),
+        "wait": Listed(".wait", "Wait until a proxy that starts is ready."),
+        "status": Listed(".status", "Show what a running proxy serves, and what is wrong."),
+        "stop": Listed(".stop", "Stop a proxy that runs, once its exchanges are over."),
         "sandbox": Listed(".sandbox", "Start a tenant like Entra ID and a FHIR server, for your own tool."),
         "config": Listed(".config", "Show the settings in effect, or the schema of the file."),
     }

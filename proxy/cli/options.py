@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
 import click
@@ -90,12 +90,20 @@ def settings_command(
     *examples: str,
     name: str | None = None,
     options: tuple[click.Parameter, ...] = (),
+    without: Collection[str] = (),
     cls: type[SettingsCommand] = SettingsCommand,
 ) -> Callable[[Callable[..., object]], SettingsCommand]:
-    """Make a command of a function that takes base_url, config_file, flags, and what more options give."""
+    """Make a command of a function that takes base_url, config_file, flags, and what more options give.
+
+    `without` are keys of settings that mean nothing to the command.
+    """
 
     def decorate(function: Callable[..., object]) -> SettingsCommand:
-        flags = [SettingOption(setting) for setting in SETTINGS.values() if setting.flag.startswith("--")]
+        flags = [
+            SettingOption(setting)
+            for key, setting in SETTINGS.items()
+            if setting.flag.startswith("--") and key not in without
+        ]
         command = cls(
             name or function.__name__,
             callback=function,

@@ -10,7 +10,16 @@ from typing import Annotated, Literal, get_args, get_origin
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 from pydantic.fields import FieldInfo
 
-from .values import AllowedHost, AuthorityHost, ListenSetting, Port, Seconds, Tenant, UrlSetting
+from .values import (
+    AdminListenSetting,
+    AllowedHost,
+    AuthorityHost,
+    ListenSetting,
+    Port,
+    Seconds,
+    Tenant,
+    UrlSetting,
+)
 
 AuthMethod = Literal["auto", "anonymous", "interactive", "device-code", "client-secret", "token"]
 Group = Literal["Listener", "Sign-in", "Server", "Process"]
@@ -129,6 +138,11 @@ class Config(BaseModel):
         min_length=1,
         alias="server",
         description="One table a server; a key at the top holds for all of them.",
+    )
+    admin_listen: Annotated[AdminListenSetting, Shown("Process", "HOST:PORT")] = Field(
+        default="localhost:8079",
+        validate_default=True,
+        description="Address of health, metrics and status; off for none. Others may read the probes alone.",
     )
     drain_timeout: Annotated[Seconds, Shown("Process", "SECONDS")] = Field(
         default=30.0, description="Seconds that running exchanges get when the proxy stops."

@@ -18,6 +18,9 @@ _HOST_AND_PORT = re.compile(rf"(?:\[[0-9A-Fa-f:.]+\]|{_HOST_NAME.pattern})(?::[0
 # segment of the authority's path.
 _TENANT = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?")
 
+OFF = "off"
+"""What is written for a listener that is not wanted."""
+
 WILDCARD_HOSTS = frozenset({"0.0.0.0", "::"})  # noqa: S104 - named in order to be recognized
 
 
@@ -93,6 +96,10 @@ def _listen(value: object) -> ListenAddress:
     return ListenAddress.parse(value)
 
 
+def _admin_listen(value: object) -> ListenAddress | None:
+    return None if value is None or value == OFF else _listen(value)
+
+
 def _authority_host(text: str) -> str:
     # Azure's own tools take a host or an https URL, and AKS sets one with a slash at its end.
     host = text.lower().removeprefix("https://").removesuffix("/")
@@ -128,6 +135,12 @@ ListenSetting = Annotated[
     PlainValidator(_listen),
     PlainSerializer(str),
     WithJsonSchema({"type": ["string", "integer"], "examples": ["localhost:8080", "127.0.0.1:0", 8081]}),
+]
+AdminListenSetting = Annotated[
+    ListenAddress | None,
+    PlainValidator(_admin_listen),
+    PlainSerializer(lambda address: str(address or OFF)),
+    WithJsonSchema({"type": ["string", "integer"], "examples": ["localhost:8079", "0.0.0.0:8079", OFF]}),
 ]
 AuthorityHost = Annotated[str, AfterValidator(_authority_host)]
 AllowedHost = Annotated[str, AfterValidator(_allowed_host)]

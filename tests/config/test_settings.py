@@ -41,7 +41,7 @@ def test_kinds_come_from_the_models() -> None:
     assert {"aliases", "allowed_hosts"} == {key for key, setting in SETTINGS.items() if setting.is_list}
     assert {"allow_remote"} == {key for key, setting in SETTINGS.items() if setting.is_switch}
     assert {"base_url"} == {key for key, setting in SETTINGS.items() if setting.is_required}
-    assert {"drain_timeout", "log_level", "log_format"} == {
+    assert {"admin_listen", "drain_timeout", "log_level", "log_format"} == {
         key for key, setting in SETTINGS.items() if not setting.per_server
     }
 
