@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
 import click
+from click.shell_completion import CompletionItem
 
 from ..config.documents import default_text, describe
 from ..config.layers import CONFIG_VARIABLE, Found, Layer, environment_layers, file_layer, flag_layer
@@ -34,8 +35,15 @@ class SettingOption(click.Option):
             multiple=setting.is_list,
             metavar=None if setting.is_switch else setting.shown.metavar or "|".join(setting.choices),
             help=_help_text(setting),
+            shell_complete=self._completed,
         )
         self.setting = setting
+
+    def _completed(self, _: click.Context, __: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        """What a shell offers as the value: a choice, a file, or nothing."""
+        if self.setting.shown.names_file:
+            return [CompletionItem(incomplete, type="file")]
+        return [CompletionItem(choice) for choice in self.setting.choices if choice.startswith(incomplete)]
 
     def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
         """Flag and description; the negative of a switch is understood and not listed."""
