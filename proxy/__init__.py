@@ -9,7 +9,7 @@ Rooms (each imports only from those below it; import-linter holds the order, see
     cli/            what a person types: one file per command
     server.py       listeners and their life: start, drain, stop                 RIM (aiohttp)
     forwarding.py   carry one exchange between client and upstream
-    admin/          the other listener: health, readiness, metrics, status              RIM (aiohttp)
+    admin/          the other listener: health, readiness, metrics, status       RIM (aiohttp)
     client.py       the tool's side: request heads and bodies, answers           RIM (aiohttp)
     upstream/       the connections to the real server: pool, phases, limits     RIM (httptools)
     auth/           one file per way to obtain credentials; cache.py around all  RIM (msal in one file)
