@@ -1,4 +1,4 @@
-"""The admin listener's answers: health, readiness, metrics, status, and the request to stop.
+"""The admin listener's answers: a page, health, readiness, metrics, status, and the request to stop.
 
 A web page of another origin gets nothing here, by the guards of the main listener, and no page at all can stop
 the proxy. Beyond loopback only the probes answer: a kubelet and Prometheus come to a pod's own address.
@@ -20,6 +20,7 @@ from ..errors import ProxyError, RequestRefused
 from ..model import is_loopback
 from ..rules.guards import Listener, guard
 from .metrics import CONTENT_TYPE, Metrics
+from .page import STYLE, page
 from .watching import ServerWatch, moment
 
 PROBES = frozenset({"/healthz", "/readyz", "/metrics"})
@@ -63,6 +64,8 @@ class AdminListener:
         self._names = Listener.of(address.host, port)
         application = web.Application(middlewares=[self._guarded])
         application.on_response_prepare.append(_secure)
+        application.router.add_get("/", self._page)
+        application.router.add_get("/style.css", self._style)
         application.router.add_get("/healthz", self._health)
         application.router.add_get("/readyz", self._readiness)
         application.router.add_get("/metrics", self._counts)
@@ -101,6 +104,12 @@ class AdminListener:
         guard(head, names)
         if request.method == "POST" and b"origin" in head.fields:
             raise RequestRefused("No web page may do this.", hint="Use fhir-auth-proxy stop.")
+
+    async def _page(self, _: web.Request) -> web.Response:
+        return web.Response(text=page(await self.status()), content_type="text/html")
+
+    async def _style(self, _: web.Request) -> web.Response:
+        return web.Response(text=STYLE, content_type="text/css")
 
     async def _health(self, _: web.Request) -> web.Response:
         return web.Response(text="alive\n")

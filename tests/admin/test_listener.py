@@ -14,7 +14,7 @@ from proxy.sandbox.tenant import SECRET, SERVICE
 
 from .running import operated, operated_before
 
-PATHS = ("/healthz", "/readyz", "/metrics", "/api/status")
+PATHS = ("/", "/style.css", "/healthz", "/readyz", "/metrics", "/api/status")
 
 
 @pytest.fixture
@@ -219,6 +219,7 @@ ON_A_POD = [
     ("/readyz", {}, 503),
     ("/metrics", {}, 200),
     ("/api/status", {}, 421),
+    ("/", {}, 421),
     ("/healthz", {"Origin": f"http://{POD}"}, 403),
     ("/metrics", {"Sec-Fetch-Site": "cross-site"}, 403),
 ]
