@@ -21,12 +21,13 @@ ENV PATH=/opt/fhir-auth-proxy/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECO
 # A numeric user, so that Kubernetes can verify runAsNonRoot.
 USER 65532:65532
 WORKDIR /
-EXPOSE 8080
+EXPOSE 8080 8079
 # The listener stays on the container's loopback, where a pod's other containers reach it. To publish it, say so:
 #   -e FHIR_AUTH_PROXY_LISTEN=0.0.0.0:8080 -e FHIR_AUTH_PROXY_ALLOW_REMOTE=true \
 #   -e FHIR_AUTH_PROXY_ALLOWED_HOSTS=localhost -p 127.0.0.1:8080:8080
-# since whoever reaches the port acts as you on patient records.
-# The event loop is alive when it answers nonsense; no request reaches the server for it.
-HEALTHCHECK --interval=30s --timeout=5s --start-period=10s CMD ["python", "-c", "import socket; s = socket.create_connection(('127.0.0.1', 8080), 3); s.sendall(b'ping\\r\\n\\r\\n'); raise SystemExit(not s.recv(16).startswith(b'HTTP/1.1 400'))"]
+# since whoever reaches the port acts as you on patient records. Health, readiness and metrics are on 8079; for probes
+# from outside: -e FHIR_AUTH_PROXY_ADMIN_LISTEN=0.0.0.0:8079
+# The admin listener answers while the event loop runs; no request reaches the server for it.
+HEALTHCHECK --interval=30s --timeout=5s --start-period=10s CMD ["python", "-c", "from http.client import HTTPConnection as C; c = C('127.0.0.1', 8079, timeout=3); c.request('GET', '/healthz'); raise SystemExit(c.getresponse().status != 200)"]
 ENTRYPOINT ["fhir-auth-proxy"]
 CMD ["run"]

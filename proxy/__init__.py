@@ -11,6 +11,7 @@ Rooms (each imports only from those below it; import-linter holds the order, see
     server.py       listeners and their life: start, drain, stop                 RIM (aiohttp)
     forwarding.py   carry one exchange between client and upstream
     pacing.py       wait for a server that asks for patience
+    admin/          the other listener: health, readiness, metrics, status       RIM (aiohttp)
     client.py       the tool's side: request heads and bodies, answers           RIM (aiohttp)
     client_limits.py  how long a tool is waited for, how many connections it may have
     upstream/       the connections to the real server: pool, phases, limits     RIM (httptools)
@@ -29,6 +30,7 @@ Rooms (each imports only from those below it; import-linter holds the order, see
       headers.py        which fields cross the proxy, and how they change
       retries.py        what may be sent again, and when
       challenges.py     WWW-Authenticate -> Challenge
+      claims.py         what a token says of itself, for people
       audiences.py      whom a token is for, and what to say when the server expects another
       capabilities.py   hide the server's own OAuth from tools
       outcome.py        ProxyError -> OperationOutcome

@@ -9,6 +9,7 @@ import logging
 from dataclasses import dataclass
 from itertools import chain
 from time import perf_counter
+from typing import Protocol
 
 from aiohttp import web
 
@@ -16,6 +17,7 @@ from .auth import Authenticator
 from .client import SMALL, ClientAnswer, Upload, request_head
 from .client_limits import ClientLimits
 from .errors import ProxyError
+from .model import FinishedExchange
 from .pacing import Pacing
 from .rules.exchange import Exchange, ServerRules, failure
 from .upstream import Answer, Upstream
@@ -24,6 +26,13 @@ logger = logging.getLogger(__name__)
 
 CLIENT_LEFT = 499
 """What the log shows as the status of an answer that nobody waited for: nginx's number, never sent."""
+
+
+class Observer(Protocol):
+    """Who is told of the exchanges of one server."""
+
+    def finished(self, exchange: FinishedExchange) -> None:
+        """Take note of an exchange that is over; neither waits nor raises."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +44,7 @@ class Site:
     upstream: Upstream
     pacing: Pacing
     limits: ClientLimits
+    observer: Observer
 
 
 async def forward(request: web.BaseRequest, site: Site) -> web.StreamResponse:
@@ -42,13 +52,13 @@ async def forward(request: web.BaseRequest, site: Site) -> web.StreamResponse:
     started = perf_counter()
     head = request_head(request)
     client = ClientAnswer(request, site.limits)
-    name = "refused"
     exchange: Exchange | None = None
+    waited: float | None = None
     failed: ProxyError | None = None
     try:
         exchange = Exchange(head, site.rules)
-        name = str(exchange.classified)
         answer = await _send(exchange, request, site)
+        waited = answer.waited
         try:
             await _deliver(answer, exchange, client)
         finally:
@@ -63,7 +73,16 @@ async def forward(request: web.BaseRequest, site: Site) -> web.StreamResponse:
     except ConnectionError:
         client.abort()
     finally:
-        _log(name, client, perf_counter() - started, failed)
+        finished = FinishedExchange(
+            classified=exchange.classified if exchange else None,
+            status=client.sent_head.status if client.sent_head else CLIENT_LEFT,
+            sent_bytes=client.sent_bytes,
+            seconds=perf_counter() - started,
+            upstream_seconds=waited,
+            failed=failed,
+        )
+        _log(finished)
+        site.observer.finished(finished)
     return client
 
 
@@ -115,12 +134,11 @@ async def _deliver(answer: Answer, exchange: Exchange, client: ClientAnswer) -> 
         await client.send_pieces(head, chain(path.feed(small), path.flush()))
 
 
-def _log(name: str, client: ClientAnswer, seconds: float, failed: ProxyError | None) -> None:
+def _log(exchange: FinishedExchange) -> None:
     """One line for the exchange; no id, no query, no body: they are patient data."""
-    status = client.sent_head.status if client.sent_head else CLIENT_LEFT
-    if failed is None:
-        logger.info("%s %d %dB %.0fms", name, status, client.sent_bytes, seconds * 1000)
+    name = str(exchange.classified or "refused")
+    facts = name, exchange.status, exchange.sent_bytes, exchange.seconds * 1000
+    if exchange.failed is None:
+        logger.info("%s %d %dB %.0fms", *facts)
     else:
-        logger.warning(
-            "%s %d %dB %.0fms: %s", name, status, client.sent_bytes, seconds * 1000, failed.message
-        )
+        logger.warning("%s %d %dB %.0fms: %s", *facts, exchange.failed.message)

@@ -13,6 +13,8 @@ from enum import Enum
 from ipaddress import IPv6Address, ip_address
 from urllib.parse import SplitResult, unquote, urlsplit
 
+from .errors import ProxyError
+
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
 # RFC 3986 section 3.2.2, less what no resolver knows; with underscores, which container names have.
@@ -205,6 +207,23 @@ class Classified:
 
     def __str__(self) -> str:
         return " ".join(part for part in (self.interaction.value, self.resource_type, self.operation) if part)
+
+
+@dataclass(frozen=True, slots=True)
+class FinishedExchange:
+    """An exchange when it is over; nothing in it is patient data."""
+
+    classified: Classified | None
+    """None for a request that the guards did not let in."""
+    status: int
+    """What the tool got; 499 where it left before it got anything."""
+    sent_bytes: int
+    """Bytes of the answer's body that were sent to the tool."""
+    seconds: float
+    """From the request's head to the end of the answer."""
+    upstream_seconds: float | None
+    """Waited for the head of the server's answer; None where the server has answered nothing."""
+    failed: ProxyError | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,11 +16,12 @@ from dataclasses import replace
 
 from aiohttp import web
 
+from .admin import AdminListener, Metrics, ServerWatch
 from .auth import Authenticator, Seams, authenticator
 from .client import ClientConnection
 from .client_limits import ClientLimits, SurplusConnection, require_c_parser
 from .config import Config, ListenAddress, ServerConfig
-from .errors import ConfigError
+from .errors import ConfigError, SignInRequired
 from .forwarding import Site, forward
 from .model import BaseUrl, ResponseHead
 from .pacing import Pacing
@@ -53,7 +54,14 @@ class Proxy:
     Authenticator that has signed in already; it is closed with the proxy.
     """
 
-    def __init__(self, config: ServerConfig, seams: Seams, own: Authenticator | None = None) -> None:
+    def __init__(
+        self,
+        config: ServerConfig,
+        seams: Seams,
+        *,
+        own: Authenticator | None = None,
+        metrics: Metrics | None = None,
+    ) -> None:
         require_c_parser()
         base = config.base_url
         self.config = config
@@ -65,7 +73,6 @@ class Proxy:
             tunnel=tunnel_for(base, os.environ),
             timeouts=Timeouts(connect=config.connect_timeout, read=config.read_timeout),
         )
-        self._authenticator = own or authenticator(config, replace(seams, probe=self._probe))
         self._pacing = Pacing(seams.clock, config.retry_wait if config.retry == "on" else None)
         self._limits = ClientLimits(
             head=config.head_timeout,
@@ -73,6 +80,21 @@ class Proxy:
             send=config.send_timeout,
             connections=config.max_connections,
         )
+        self.watch = ServerWatch(
+            config,
+            own or authenticator(config, replace(seams, probe=self._probe)),
+            self._probe,
+            seams.clock,
+            attended=seams.attended,
+            metrics=metrics,
+        )
+        if metrics is not None:
+            metrics.measure(
+                str(base),
+                token_seconds=lambda: self.watch.token_seconds,
+                client_connections=lambda: len(self._front.connections) if self._front else 0,
+                upstream_connections=lambda: self._upstream.open_connections,
+            )
         self._listeners: list[asyncio.Server] = []
         self._front: _Front | None = None
 
@@ -82,19 +104,31 @@ class Proxy:
         port = sockets[0].getsockname()[1]
         listener = Listener.of(self.config.listen.host, port, self.config.allowed_hosts)
         rules = ServerRules(self.config, listener)
-        self._front = _Front(Site(rules, self._authenticator, self._upstream, self._pacing, self._limits))
+        self._front = _Front(Site(rules, self.watch, self._upstream, self._pacing, self._limits, self.watch))
         loop = asyncio.get_running_loop()
         for bound in sockets:
             self._listeners.append(await loop.create_server(self._front, sock=bound, backlog=BACKLOG))
-        self.url = _local_url(self.config, port)
+        self.url = self.watch.local_url = _local_url(self.config, port)
+
+    async def sign_in(self) -> None:
+        """Have credentials, however long a person takes for them; raises what says why there are none."""
+        while True:
+            try:
+                await self.watch.credentials()
+            except SignInRequired as error:
+                if error.retry_after is None:
+                    raise
+            else:
+                return
 
     async def stop(self, drain_timeout: float, cut: asyncio.Event | None = None) -> None:
         """Accept no more; let running exchanges end within `drain_timeout` seconds or until `cut`."""
+        self.watch.is_draining = True
         for listener in self._listeners:
             listener.close()
         if self._front is not None:
             await self._front.drain(drain_timeout, cut or asyncio.Event())
-        await self._authenticator.close()
+        await self.watch.close()
         await self._upstream.close()
 
     async def _probe(self) -> ResponseHead:
@@ -165,16 +199,34 @@ async def serve(
     end, the second one cuts them. Raises ConfigError where a server cannot be started; then none is.
     """
     stop = stop or Stop()
-    proxies = [Proxy(server, seams) for server in config.servers]
+    metrics = Metrics()
+    proxies = [Proxy(server, seams, metrics=metrics) for server in config.servers]
+    admin = AdminListener([proxy.watch for proxy in proxies], metrics, stop.drain.set)
     with signals(stop.ask):
         try:
             for proxy in proxies:
                 await proxy.start()
+            await _start_admin(admin, config)
             for proxy in proxies:
                 announce(proxy.url)
             await stop.drain.wait()
         finally:
             await asyncio.gather(*(proxy.stop(config.drain_timeout, stop.cut) for proxy in proxies))
+            await admin.close()
+
+
+async def _start_admin(admin: AdminListener, config: Config) -> None:
+    """Open the admin listener; where nobody asked for it, a second proxy of the machine goes without."""
+    if config.admin_listen is None:
+        return
+    try:
+        sockets = await _bound_sockets(config.admin_listen, "admin_listen")
+    except ConfigError as error:
+        if "admin_listen" in config.model_fields_set:
+            raise
+        logger.warning("No admin listener: %s", error.message)
+        return
+    logger.info("Admin listener: %s", await admin.start(config.admin_listen, sockets))
 
 
 @contextmanager
@@ -200,7 +252,7 @@ def signals(ask: Callable[[], None]) -> Iterator[None]:
             signal.signal(name, before[name])
 
 
-async def _bound_sockets(address: ListenAddress) -> list[socket.socket]:
+async def _bound_sockets(address: ListenAddress, key: str = "listen") -> list[socket.socket]:
     """Sockets for every address that the name stands for, all on one port."""
     hosts: Sequence[str] = LOOPBACK_ADDRESSES
     if address.host != "localhost":
@@ -208,7 +260,7 @@ async def _bound_sockets(address: ListenAddress) -> list[socket.socket]:
             found = await asyncio.get_running_loop().getaddrinfo(address.host, None, type=socket.SOCK_STREAM)
         except OSError as exc:
             raise ConfigError(
-                f"listen = {address}: this machine has no address named {address.host!r}.",
+                f"{key} = {address}: this machine has no address named {address.host!r}.",
                 hint="Listen on localhost, or on an address of this machine.",
             ) from exc
         hosts = tuple(dict.fromkeys(str(row[4][0]) for row in found))
@@ -226,10 +278,10 @@ async def _bound_sockets(address: ListenAddress) -> list[socket.socket]:
                 bound.close()
             if address.port == 0 and sockets and tries_left:
                 continue
-            raise _cannot_listen(address, exc) from exc
+            raise _cannot_listen(address, exc, key) from exc
         if sockets:
             return sockets
-    raise _cannot_listen(address, OSError(errno.EADDRNOTAVAIL, os.strerror(errno.EADDRNOTAVAIL)))
+    raise _cannot_listen(address, OSError(errno.EADDRNOTAVAIL, os.strerror(errno.EADDRNOTAVAIL)), key)
 
 
 def _bound(host: str, port: int) -> socket.socket | None:
@@ -255,14 +307,15 @@ def _bound(host: str, port: int) -> socket.socket | None:
     return bound
 
 
-def _cannot_listen(address: ListenAddress, error: OSError) -> ConfigError:
+def _cannot_listen(address: ListenAddress, error: OSError, key: str) -> ConfigError:
     if error.errno == errno.EADDRINUSE:
         return ConfigError(
-            f"listen = {address}: port {address.port} is taken by another program.",
-            hint=f"Stop that program, or take another port: --listen {address.host}:0 finds a free one.",
+            f"{key} = {address}: port {address.port} is taken by another program.",
+            hint="Stop that program, or take another port: "
+            f"--{key.replace('_', '-')} {address.host}:0 finds a free one.",
         )
     return ConfigError(
-        f"listen = {address}: this address cannot be had ({error.strerror or type(error).__name__}).",
+        f"{key} = {address}: this address cannot be had ({error.strerror or type(error).__name__}).",
         hint="Listen on localhost, on a port from 1024 up.",
     )
 

@@ -147,6 +147,7 @@ def test_other_reasons_not_to_listen_are_told() -> None:
         .servers[0]
         .listen,
         PermissionError(errno.EACCES, "Permission denied"),
+        "listen",
     )
 
     assert "Permission denied" in error.message

@@ -14,6 +14,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 import click
+from click.shell_completion import CompletionItem
 
 from .. import __version__
 from ..errors import ConfigError, ProxyError
@@ -30,6 +31,7 @@ Examples:
   fhir-auth-proxy run https://example.azurehealthcareapis.com
   fhir-auth-proxy run https://fhir.example.org/r4 --auth device-code
   fhir-auth-proxy doctor https://fhir.example.org/r4
+  fhir-auth-proxy exec https://fhir.example.org/r4 -- python report.py
   fhir-auth-proxy config show --config servers.toml"""
 
 
@@ -45,8 +47,13 @@ COMMANDS = MappingProxyType(
     {
         "run": Listed(".run", "Put a secured FHIR server on localhost."),
         "doctor": Listed(".doctor", "Find out why it does not work: each step to the server, with its fix."),
+        "exec": Listed(".exec", "Run a command with a proxy of its own."),
         "demo": Listed(".demo", "Show it all working, without an Azure account."),
+        "wait": Listed(".wait", "Wait until a proxy that starts is ready."),
+        "status": Listed(".status", "Show what a running proxy serves, and what is wrong."),
+        "stop": Listed(".stop", "Stop a proxy that runs, once its exchanges are over."),
         "sandbox": Listed(".sandbox", "Start a tenant like Entra ID and a FHIR server, for your own tool."),
+        "completion": Listed(".completion", "Print what a shell needs to complete commands."),
         "config": Listed(".config", "Show the settings in effect, or the schema of the file."),
     }
 )
@@ -95,6 +102,15 @@ class LazyGroup(click.Group):
         """List them without loading them."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, listed.summary) for name, listed in COMMANDS.items()])
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Their names and lines for a shell, without loading them; then the flags."""
+        names = [
+            CompletionItem(name, help=listed.summary)
+            for name, listed in COMMANDS.items()
+            if name.startswith(incomplete)
+        ]
+        return [*names, *click.Command.shell_complete(self, ctx, incomplete)]
 
     def invoke(self, ctx: click.Context) -> object:
         """Run the command; a failure that the proxy can tell becomes words and an exit status."""

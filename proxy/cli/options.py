@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
 import click
+from click.shell_completion import CompletionItem
 
 from ..config.documents import default_text, describe
-from ..config.layers import CONFIG_VARIABLE, Layer, environment_layers, file_layer, flag_layer
+from ..config.layers import CONFIG_VARIABLE, Found, Layer, environment_layers, file_layer, flag_layer
 from ..config.resolve import Effective, resolve
 from ..config.settings import SETTINGS, Setting
 from ..errors import ConfigError
@@ -34,8 +35,15 @@ class SettingOption(click.Option):
             multiple=setting.is_list,
             metavar=None if setting.is_switch else setting.shown.metavar or "|".join(setting.choices),
             help=_help_text(setting),
+            shell_complete=self._completed,
         )
         self.setting = setting
+
+    def _completed(self, _: click.Context, __: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        """What a shell offers as the value: a choice, a file, or nothing."""
+        if self.setting.shown.names_file:
+            return [CompletionItem(incomplete, type="file")]
+        return [CompletionItem(choice) for choice in self.setting.choices if choice.startswith(incomplete)]
 
     def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
         """Flag and description; the negative of a switch is understood and not listed."""
@@ -86,13 +94,25 @@ class SettingsCommand(click.Command):
 
 
 def settings_command(
-    summary: str, *examples: str, name: str | None = None, options: tuple[click.Parameter, ...] = ()
+    summary: str,
+    *examples: str,
+    name: str | None = None,
+    options: tuple[click.Parameter, ...] = (),
+    without: Collection[str] = (),
+    cls: type[SettingsCommand] = SettingsCommand,
 ) -> Callable[[Callable[..., object]], SettingsCommand]:
-    """Make a command of a function that takes base_url, config_file, flags, and what more options give."""
+    """Make a command of a function that takes base_url, config_file, flags, and what more options give.
+
+    `without` are keys of settings that mean nothing to the command.
+    """
 
     def decorate(function: Callable[..., object]) -> SettingsCommand:
-        flags = [SettingOption(setting) for setting in SETTINGS.values() if setting.flag.startswith("--")]
-        command = SettingsCommand(
+        flags = [
+            SettingOption(setting)
+            for key, setting in SETTINGS.items()
+            if setting.flag.startswith("--") and key not in without
+        ]
+        command = cls(
             name or function.__name__,
             callback=function,
             help=summary,
@@ -115,11 +135,17 @@ def settings_command(
     return decorate
 
 
-def read_settings(base_url: str | None, config_file: str | None, flags: Mapping[str, object]) -> Effective:
-    """All layers of this process put together; raises ConfigError."""
+def read_settings(
+    base_url: str | None,
+    config_file: str | None,
+    flags: Mapping[str, object],
+    weak: Mapping[str, object] | None = None,
+) -> Effective:
+    """All layers of this process put together, over a command's own `weak` defaults; raises ConfigError."""
+    own_defaults = Layer({key: Found(value, "default") for key, value in (weak or {}).items()})
     azure, own = environment_layers(os.environ)
     files = [_read_file(Path(config_file))] if config_file else []
-    return resolve([azure, *files, own, flag_layer({"base_url": base_url, **flags})])
+    return resolve([own_defaults, azure, *files, own, flag_layer({"base_url": base_url, **flags})])
 
 
 def _read_file(path: Path) -> Layer:

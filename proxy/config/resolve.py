@@ -207,6 +207,11 @@ def _cross_check(config: Config, server_values: Sequence[Values], wrong: Sequenc
         if "listen" not in wrong[number]
     ]
     yield from _same_listener(listeners)
+    admin = config.admin_listen
+    if admin is not None and "admin_listen" in config.model_fields_set:
+        for number, address in listeners:
+            if admin.overlaps(address):
+                yield f'admin_listen = "{admin}" is the listener of server {number + 1}; give it a port of its own'
 
 
 def _same_listener(listeners: Sequence[tuple[int, ListenAddress]]) -> Iterator[str]:

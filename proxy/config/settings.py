@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr
 from pydantic.fields import FieldInfo
 
 from .values import (
+    AdminListenSetting,
     AllowedHost,
     AllowedInteraction,
     AuthorityHost,
@@ -167,6 +168,11 @@ class Config(BaseModel):
         min_length=1,
         alias="server",
         description="One table a server; a key at the top holds for all of them.",
+    )
+    admin_listen: Annotated[AdminListenSetting, Shown("Process", "HOST:PORT")] = Field(
+        default="localhost:8079",
+        validate_default=True,
+        description="Address of health, metrics and status; off for none. Others may read the probes alone.",
     )
     drain_timeout: Annotated[Seconds, Shown("Process", "SECONDS")] = Field(
         default=30.0, description="Seconds that running exchanges get when the proxy stops."

@@ -22,6 +22,9 @@ _OPERATION = re.compile(r"\$[A-Za-z][A-Za-z0-9-]{0,63}")
 ALLOWABLE = tuple(kind.value for kind in Interaction if kind is not Interaction.BATCH)
 """The interactions that `allow` may name; a batch is what its entries are."""
 
+OFF = "off"
+"""What is written for a listener that is not wanted."""
+
 WILDCARD_HOSTS = frozenset({"0.0.0.0", "::"})  # noqa: S104 - named in order to be recognized
 
 
@@ -97,6 +100,10 @@ def _listen(value: object) -> ListenAddress:
     return ListenAddress.parse(value)
 
 
+def _admin_listen(value: object) -> ListenAddress | None:
+    return None if value is None or value == OFF else _listen(value)
+
+
 def _authority_host(text: str) -> str:
     # Azure's own tools take a host or an https URL, and AKS sets one with a slash at its end.
     host = text.lower().removeprefix("https://").removesuffix("/")
@@ -142,6 +149,12 @@ ListenSetting = Annotated[
     PlainValidator(_listen),
     PlainSerializer(str),
     WithJsonSchema({"type": ["string", "integer"], "examples": ["localhost:8080", "127.0.0.1:0", 8081]}),
+]
+AdminListenSetting = Annotated[
+    ListenAddress | None,
+    PlainValidator(_admin_listen),
+    PlainSerializer(lambda address: str(address or OFF)),
+    WithJsonSchema({"type": ["string", "integer"], "examples": ["localhost:8079", "0.0.0.0:8079", OFF]}),
 ]
 AuthorityHost = Annotated[str, AfterValidator(_authority_host)]
 AllowedInteraction = Annotated[str, AfterValidator(_allowed_interaction)]

@@ -190,7 +190,7 @@ async def _foreign(where: BaseUrl, state: State) -> Reply:
 
 @asynccontextmanager
 async def _running(config: ServerConfig, seams: Seams, own: Authenticator) -> AsyncIterator[Proxy]:
-    proxy = Proxy(config, seams, own)
+    proxy = Proxy(config, seams, own=own)
     try:
         await proxy.start()
         yield proxy

@@ -20,6 +20,7 @@ from __future__ import annotations
 import math
 import ssl
 from collections.abc import AsyncIterator
+from time import perf_counter
 
 from ..model import BaseUrl, RequestHead
 from .body import Answer
@@ -29,7 +30,7 @@ from .pool import Pool
 from .timeouts import Timeouts
 from .tls import tls_context
 from .tunnel import Tunnel, tunnel_for
-from .writing import request_message
+from .writing import RequestMessage, request_message
 
 __all__ = ["Answer", "Timeouts", "Tunnel", "Upstream", "tls_context", "tunnel_for"]
 
@@ -54,6 +55,11 @@ class Upstream:
         self._dialer = Dialer(base, tls, tunnel, self._timeouts.connect)
         self._pool = Pool(self._dial, self._where, max_connections, self._timeouts.connect)
 
+    @property
+    def open_connections(self) -> int:
+        """Connections to the server, busy and idle."""
+        return self._pool.size
+
     async def send(self, head: RequestHead, body: AsyncIterator[bytes] | None = None) -> Answer:
         """Send a request whose fields are complete, and wait for the head of the final answer.
 
@@ -64,7 +70,12 @@ class Upstream:
         UpstreamTimeout, UpstreamProtocolError, ProxyUnavailable, and ValueError for a head that must never
         be sent.
         """
-        message = request_message(head, body_exists=body is not None)
+        started = perf_counter()
+        answer = await self._answer(request_message(head, body_exists=body is not None), body)
+        answer.waited = perf_counter() - started
+        return answer
+
+    async def _answer(self, message: RequestMessage, body: AsyncIterator[bytes] | None) -> Answer:
         connection = await self._pool.acquire(math.inf if message.idempotent else self._timeouts.fresh)
         try:
             return await connection.exchange(message, body)

@@ -48,12 +48,15 @@ class Answer:
         "_waiter",
         "head",
         "length",
+        "waited",
     )
 
     def __init__(self, head: ResponseHead, length: int | None, source: Source) -> None:
         self.head = head
         self.length = length
         """Bytes of the body where the server told them, 0 where there is none (HEAD, 204, 304)."""
+        self.waited = 0.0
+        """Seconds from the call that sent the request to this head."""
         self._source: Source | None = source
         """None once the answer is complete or has failed: the connection then serves others."""
         self._pieces: deque[bytes] = deque()

@@ -32,6 +32,11 @@ class Pool:
         self._sweeper: asyncio.TimerHandle | None = None
         self._emptied: asyncio.Future[None] | None = None
 
+    @property
+    def size(self) -> int:
+        """Connections that are open."""
+        return len(self._open)
+
     async def acquire(self, max_idle: float) -> Connection:
         """A connection for one exchange, idle for less than `max_idle` seconds or new.
 

@@ -6,7 +6,7 @@ import signal
 import socket
 import sys
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager, suppress
 
 import pytest
 from aiohttp import ClientSession
@@ -145,3 +145,48 @@ async def test_taken_port_is_named() -> None:
         )
 
     assert (status, f"port {port} is taken" in stderr) == (2, True)
+
+
+async def test_default_admin_port_that_is_taken_is_told_and_does_without() -> None:
+    with ExitStack() as stack:
+        with suppress(OSError):  # Whoever else has it is as good.
+            stack.enter_context(socket.create_server(("127.0.0.1", 8079)))
+        arguments = ("http://127.0.0.1:9", "--auth", "anonymous", "--listen", "127.0.0.1:0")
+        async with program(*arguments) as process:
+            assert (await url_of(process)).startswith("http://127.0.0.1:")
+            process.send_signal(signal.SIGTERM)
+            _, stderr = await process.communicate()
+
+    assert 0 == process.returncode
+    assert b"No admin listener: admin_listen = localhost:8079: port 8079 is taken" in stderr
+
+
+async def test_admin_port_that_is_asked_for_has_to_be_free() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        status, stdout, stderr = await ended(
+            *("http://127.0.0.1:9", "--auth", "anonymous", "--listen", "127.0.0.1:0"),
+            *("--admin-listen", f"127.0.0.1:{port}"),
+        )
+
+    assert (2, b"") == (status, stdout)
+    assert f"admin_listen = 127.0.0.1:{port}: port {port} is taken" in stderr
+    assert "--admin-listen 127.0.0.1:0" in stderr
+
+
+async def test_no_admin_listener_where_none_is_wanted() -> None:
+    arguments = (
+        "http://127.0.0.1:9",
+        "--auth",
+        "anonymous",
+        "--listen",
+        "127.0.0.1:0",
+        "--admin-listen",
+        "off",
+    )
+    async with program(*arguments) as process:
+        await url_of(process)
+        process.send_signal(signal.SIGTERM)
+        _, stderr = await process.communicate()
+
+    assert (0, False) == (process.returncode, b"dmin listener" in stderr)

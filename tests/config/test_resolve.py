@@ -321,6 +321,10 @@ WRONG = [
         ),
     ),
     (
+        "admin_listen = 8080",
+        'admin_listen = "localhost:8080" is the listener of server 1; give it a port of its own',
+    ),
+    (
         "redirect_port = 8080",
         (
             "redirect_port = 8080 (file c.toml) is the listener's own port (localhost:8080); give the "

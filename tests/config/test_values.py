@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
 from proxy.config.values import (
+    AdminListenSetting,
     AllowedHost,
     AllowedInteraction,
     AuthorityHost,
@@ -118,6 +119,9 @@ SETTINGS = [
     (UrlSetting, BaseUrl("https", "h", 443), BaseUrl("https", "h", 443)),
     (ListenSetting, ListenAddress("h", 1), ListenAddress("h", 1)),
     (ListenSetting, 8080, ListenAddress("localhost", 8080)),
+    (AdminListenSetting, "off", None),
+    (AdminListenSetting, None, None),
+    (AdminListenSetting, "0.0.0.0:8079", ListenAddress("0.0.0.0", 8079)),
 ]
 
 

@@ -1,0 +1,14 @@
+"""The other listener: whether the proxy is alive and ready, what it has done, and a way to stop it.
+
+It has a port of its own, so that nothing of it lies in the FHIR namespace. `watching` sees what a server's
+exchanges and sign-ins come to, `metrics` counts them, `page` shows them, `listener` answers. No answer holds a
+token.
+"""
+
+from __future__ import annotations
+
+from .listener import AdminListener
+from .metrics import Metrics
+from .watching import ServerWatch
+
+__all__ = ["AdminListener", "Metrics", "ServerWatch"]
