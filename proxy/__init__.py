@@ -12,6 +12,8 @@ Rooms (each imports only from those below it; import-linter holds the order, see
     pacing.py       wait for a server that asks for patience
     client.py       the tool's side: request heads and bodies, answers           RIM (aiohttp)
     client_limits.py  how long a tool is waited for, how many connections it may have
+    local_key.py    the key that tools have to show, where one is asked for
+    unix_listener.py  a listener that file permissions guard
     upstream/       the connections to the real server: pool, phases, limits     RIM (httptools)
     auth/           one file per way to obtain credentials; cache.py around all  RIM (msal in one file)
     sandbox/        an Entra-like tenant and a FHIR server, for `demo` and tests; knows nothing of the proxy

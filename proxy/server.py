@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from urllib.parse import quote
 
 from aiohttp import web
 
@@ -22,10 +23,12 @@ from .client_limits import ClientLimits, SurplusConnection, require_c_parser
 from .config import Config, ListenAddress, ServerConfig
 from .errors import ConfigError
 from .forwarding import Site, forward
+from .local_key import read_local_key
 from .model import BaseUrl, ResponseHead
 from .pacing import Pacing
 from .rules.exchange import ServerRules
 from .rules.guards import Listener
+from .unix_listener import UnixListener
 from .upstream import Timeouts, Upstream, tls_context, tunnel_for
 
 logger = logging.getLogger(__name__)
@@ -72,25 +75,42 @@ class Proxy:
             send=config.send_timeout,
             connections=config.max_connections,
         )
+        self._key = read_local_key(config)
+        self._unix: UnixListener | None = None
         self._listeners: list[asyncio.Server] = []
         self._front: _Front | None = None
 
     async def start(self) -> None:
         """Open the listener; ConfigError names an address that cannot be had."""
-        sockets = await _bound_sockets(self.config.listen)
-        port = sockets[0].getsockname()[1]
-        listener = Listener.of(self.config.listen.host, port, self.config.allowed_hosts)
+        listen = self.config.listen
+        if listen.path:
+            self._unix = UnixListener(listen.path)
+            sockets, port = [self._unix.socket], listen.port
+        else:
+            sockets = await _bound_sockets(listen)
+            port = sockets[0].getsockname()[1]
+        listener = Listener.of(listen.host, port, self.config.allowed_hosts, key=self._key)
         rules = ServerRules(self.config, listener)
         self._front = _Front(Site(rules, self._authenticator, self._upstream, self._pacing, self._limits))
         loop = asyncio.get_running_loop()
         for bound in sockets:
-            self._listeners.append(await loop.create_server(self._front, sock=bound, backlog=BACKLOG))
+            create = loop.create_unix_server if listen.path else loop.create_server
+            self._listeners.append(await create(self._front, sock=bound, backlog=BACKLOG))
         self.url = _local_url(self.config, port)
+        if not listen.is_loopback:
+            logger.warning(
+                "Other machines reach this proxy at %s, and whoever does%s acts as you on %s.",
+                listen,
+                " and knows its key" if self._key else "",
+                self.config.base_url,
+            )
 
     async def stop(self, drain_timeout: float, cut: asyncio.Event | None = None) -> None:
         """Accept no more; let running exchanges end within `drain_timeout` seconds or until `cut`."""
         for listener in self._listeners:
             listener.close()
+        if self._unix is not None:
+            self._unix.remove()
         if self._front is not None:
             await self._front.drain(drain_timeout, cut or asyncio.Event())
         await self._authenticator.close()
@@ -268,6 +288,8 @@ def _cannot_listen(address: ListenAddress, error: OSError) -> ConfigError:
 
 def _local_url(config: ServerConfig, port: int) -> str:
     """What a tool calls: the listener's own name with the server's path, which relative links need."""
+    if config.listen.path:
+        return f"http+unix://{quote(config.listen.path, safe='')}{config.base_url.path}"
     host = config.listen.host
     if not config.listen.is_loopback:
         host = config.allowed_hosts[0].partition(":")[0] if config.allowed_hosts else "localhost"

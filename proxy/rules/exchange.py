@@ -66,6 +66,7 @@ class ServerRules:
             config.base_url,
             aliases=config.aliases,
             authorities=[authority.decode("ascii") for authority in listener.authorities],
+            key_path=listener.key_path.decode("ascii"),
         )
         self.policy = Policy(config.base_url, read_only=config.policy == "read-only", allow=config.allow)
         self.rewrites = config.rewrite == "on"
@@ -101,11 +102,12 @@ class Exchange:
         self._changes_body = False
         self.attempts = 0
         """How often the request has been made up for the server."""
-        mount, self._target = rules.url_map.mount(head.target)
+        key_path, target = rules.listener.without_key(head.target)
+        mount, self._target = rules.url_map.mount(target)
         self._path = self._target.partition(b"?")[0].removeprefix(rules.base_path)
         self.classified = classify(head.method, self._path)
         rules.policy.check(head, self.classified)
-        self._local_base = rules.url_map.local_base(head.fields.get(b"host") or b"", mount)
+        self._local_base = rules.url_map.local_base(head.fields.get(b"host") or b"", key_path + mount)
 
     def check(self, credentials: Credentials | None) -> None:
         """Refuse what depends on whether the proxy signs in for the tool."""
