@@ -13,6 +13,7 @@ Rooms (each imports only from those below it; import-linter holds the order, see
     client.py       the tool's side: request heads and bodies, answers           RIM (aiohttp)
     client_limits.py  how long a tool is waited for, how many connections it may have
     local_key.py    the key that tools have to show, where one is asked for
+    port_holder.py  which process holds a port that is taken
     unix_listener.py  a listener that file permissions guard
     upstream/       the connections to the real server: pool, phases, limits     RIM (httptools)
     auth/           one file per way to obtain credentials; cache.py around all  RIM (msal in one file)

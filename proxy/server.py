@@ -26,6 +26,7 @@ from .forwarding import Site, forward
 from .local_key import read_local_key
 from .model import BaseUrl, ResponseHead
 from .pacing import Pacing
+from .port_holder import port_holder
 from .rules.exchange import ServerRules
 from .rules.guards import Listener
 from .unix_listener import UnixListener
@@ -277,7 +278,7 @@ def _bound(host: str, port: int) -> socket.socket | None:
 def _cannot_listen(address: ListenAddress, error: OSError) -> ConfigError:
     if error.errno == errno.EADDRINUSE:
         return ConfigError(
-            f"listen = {address}: port {address.port} is taken by another program.",
+            f"listen = {address}: port {address.port} is taken by {port_holder(address.port) or 'another program'}.",
             hint=f"Stop that program, or take another port: --listen {address.host}:0 finds a free one.",
         )
     return ConfigError(
