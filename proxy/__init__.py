@@ -30,6 +30,7 @@ Rooms (each imports only from those below it; import-linter holds the order, see
       headers.py        which fields cross the proxy, and how they change
       retries.py        what may be sent again, and when
       challenges.py     WWW-Authenticate -> Challenge
+      correlation.py    the id by which an exchange is found again
       audiences.py      whom a token is for, and what to say when the server expects another
       capabilities.py   hide the server's own OAuth from tools
       outcome.py        ProxyError -> OperationOutcome

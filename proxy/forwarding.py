@@ -9,6 +9,7 @@ import logging
 from dataclasses import dataclass
 from itertools import chain
 from time import perf_counter
+from uuid import uuid4
 
 from aiohttp import web
 
@@ -17,6 +18,7 @@ from .client import SMALL, ClientAnswer, Upload, request_head
 from .client_limits import ClientLimits
 from .errors import ProxyError
 from .pacing import Pacing
+from .rules.correlation import identified
 from .rules.exchange import Exchange, ServerRules, failure
 from .upstream import Answer, Upstream
 
@@ -40,7 +42,7 @@ class Site:
 async def forward(request: web.BaseRequest, site: Site) -> web.StreamResponse:
     """Answer one request of a tool: from the server, or with the OperationOutcome of what went wrong."""
     started = perf_counter()
-    head = request_head(request)
+    head, request_id = identified(request_head(request), str(uuid4()))
     client = ClientAnswer(request, site.limits)
     name = "refused"
     exchange: Exchange | None = None
@@ -56,14 +58,16 @@ async def forward(request: web.BaseRequest, site: Site) -> web.StreamResponse:
     except ProxyError as error:
         failed = error
         if client.sent_head is None:
-            attempts = exchange.attempts if exchange else 0
-            await client.send(*failure(error, head, attempts), body_exists=head.method != "HEAD")
+            await client.send(
+                *failure(error, head, exchange.attempts if exchange else 0), body_exists=head.method != "HEAD"
+            )
         else:
             client.abort()
     except ConnectionError:
         client.abort()
     finally:
-        _log(name, client, perf_counter() - started, failed)
+        attempts = exchange.attempts if exchange else 0
+        _log(name, request, client, perf_counter() - started, failed, attempts, request_id, site)
     return client
 
 
@@ -115,12 +119,34 @@ async def _deliver(answer: Answer, exchange: Exchange, client: ClientAnswer) -> 
         await client.send_pieces(head, chain(path.feed(small), path.flush()))
 
 
-def _log(name: str, client: ClientAnswer, seconds: float, failed: ProxyError | None) -> None:
-    """One line for the exchange; no id, no query, no body: they are patient data."""
-    status = client.sent_head.status if client.sent_head else CLIENT_LEFT
-    if failed is None:
-        logger.info("%s %d %dB %.0fms", name, status, client.sent_bytes, seconds * 1000)
-    else:
-        logger.warning(
-            "%s %d %dB %.0fms: %s", name, status, client.sent_bytes, seconds * 1000, failed.message
-        )
+def _log(
+    name: str,
+    request: web.BaseRequest,
+    client: ClientAnswer,
+    seconds: float,
+    failed: ProxyError | None,
+    attempts: int,
+    request_id: str,
+    site: Site,
+) -> None:
+    """One line for the exchange; no id of a resource, no query, no body: they are patient data."""
+    fields = {
+        "server": site.rules.config.base_url.authority,
+        "interaction": name,
+        "status": client.sent_head.status if client.sent_head else CLIENT_LEFT,
+        "bytes_in": request.content.total_bytes,
+        "bytes_out": client.sent_bytes,
+        "milliseconds": round(seconds * 1000, 1),
+        "attempts": attempts,
+        "request_id": request_id,
+    }
+    line = "{interaction} {status} {bytes_out}B {milliseconds:.0f}ms".format_map(fields)
+    details = "in={bytes_in}B attempts={attempts} id={request_id} server={server}".format_map(fields)
+    logger.log(
+        logging.INFO if failed is None else logging.WARNING,
+        "%s%s (%s)",
+        line,
+        f": {failed.message}" if failed else "",
+        details,
+        extra={"fields": fields},
+    )

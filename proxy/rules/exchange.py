@@ -25,6 +25,7 @@ from .bodies import BodyPath
 from .capabilities import is_smart_configuration, security_remover
 from .challenges import parse_challenges
 from .coding import accept_encoding, acceptable, decoder
+from .correlation import answered
 from .guards import Listener, guard
 from .headers import (
     ATTEMPTS_FIELD,
@@ -224,6 +225,7 @@ class Exchange:
             if _coding(fields):
                 fields = fields.without({b"content-encoding"})
             fields = _mapped(fields, {b"etag"}, _weak)
+        fields = answered(fields, self._head.fields)
         return _counted(ResponseHead(head.status, head.reason, fields), self.attempts), path
 
     def _response_path(self, head: ResponseHead) -> BodyPath | None:
@@ -282,6 +284,7 @@ class Exchange:
 def failure(error: ProxyError, head: RequestHead, attempts: int = 0) -> tuple[ResponseHead, bytes]:
     """The answer to a request that failed here, in the format that the tool asked for."""
     answer, body = outcome(error, accept=head.fields.text(b"accept"), query=head.target.partition(b"?")[2])
+    answer = replace(answer, fields=answered(answer.fields, head.fields))
     return _counted(answer, attempts), body
 
 
