@@ -14,6 +14,9 @@ Rooms (each imports only from those below it; import-linter holds the order, see
     admin/          the other listener: health, readiness, metrics, status       RIM (aiohttp)
     client.py       the tool's side: request heads and bodies, answers           RIM (aiohttp)
     client_limits.py  how long a tool is waited for, how many connections it may have
+    local_key.py    the key that tools have to show, where one is asked for
+    port_holder.py  which process holds a port that is taken
+    unix_listener.py  a listener that file permissions guard
     upstream/       the connections to the real server: pool, phases, limits     RIM (httptools)
     auth/           one file per way to obtain credentials; cache.py around all  RIM (msal in one file)
     sandbox/        an Entra-like tenant and a FHIR server, for `demo` and tests; knows nothing of the proxy
@@ -31,6 +34,7 @@ Rooms (each imports only from those below it; import-linter holds the order, see
       retries.py        what may be sent again, and when
       challenges.py     WWW-Authenticate -> Challenge
       claims.py         what a token says of itself, for people
+      correlation.py    the id by which an exchange is found again
       audiences.py      whom a token is for, and what to say when the server expects another
       capabilities.py   hide the server's own OAuth from tools
       outcome.py        ProxyError -> OperationOutcome

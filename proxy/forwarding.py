@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from itertools import chain
 from time import perf_counter
 from typing import Protocol
+from uuid import uuid4
 
 from aiohttp import web
 
@@ -19,6 +20,7 @@ from .client_limits import ClientLimits
 from .errors import ProxyError
 from .model import FinishedExchange
 from .pacing import Pacing
+from .rules.correlation import identified
 from .rules.exchange import Exchange, ServerRules, failure
 from .upstream import Answer, Upstream
 
@@ -50,7 +52,7 @@ class Site:
 async def forward(request: web.BaseRequest, site: Site) -> web.StreamResponse:
     """Answer one request of a tool: from the server, or with the OperationOutcome of what went wrong."""
     started = perf_counter()
-    head = request_head(request)
+    head, request_id = identified(request_head(request), str(uuid4()))
     client = ClientAnswer(request, site.limits)
     exchange: Exchange | None = None
     waited: float | None = None
@@ -66,8 +68,9 @@ async def forward(request: web.BaseRequest, site: Site) -> web.StreamResponse:
     except ProxyError as error:
         failed = error
         if client.sent_head is None:
-            attempts = exchange.attempts if exchange else 0
-            await client.send(*failure(error, head, attempts), body_exists=head.method != "HEAD")
+            await client.send(
+                *failure(error, head, exchange.attempts if exchange else 0), body_exists=head.method != "HEAD"
+            )
         else:
             client.abort()
     except ConnectionError:
@@ -76,12 +79,15 @@ async def forward(request: web.BaseRequest, site: Site) -> web.StreamResponse:
         finished = FinishedExchange(
             classified=exchange.classified if exchange else None,
             status=client.sent_head.status if client.sent_head else CLIENT_LEFT,
+            received_bytes=request.content.total_bytes,
             sent_bytes=client.sent_bytes,
             seconds=perf_counter() - started,
             upstream_seconds=waited,
+            attempts=exchange.attempts if exchange else 0,
+            request_id=request_id,
             failed=failed,
         )
-        _log(finished)
+        _log(finished, site.rules.config.base_url.authority)
         site.observer.finished(finished)
     return client
 
@@ -134,11 +140,25 @@ async def _deliver(answer: Answer, exchange: Exchange, client: ClientAnswer) -> 
         await client.send_pieces(head, chain(path.feed(small), path.flush()))
 
 
-def _log(exchange: FinishedExchange) -> None:
-    """One line for the exchange; no id, no query, no body: they are patient data."""
-    name = str(exchange.classified or "refused")
-    facts = name, exchange.status, exchange.sent_bytes, exchange.seconds * 1000
-    if exchange.failed is None:
-        logger.info("%s %d %dB %.0fms", *facts)
-    else:
-        logger.warning("%s %d %dB %.0fms: %s", *facts, exchange.failed.message)
+def _log(exchange: FinishedExchange, server: str) -> None:
+    """One line for the exchange; no id of a resource, no query, no body: they are patient data."""
+    fields = {
+        "server": server,
+        "interaction": str(exchange.classified or "refused"),
+        "status": exchange.status,
+        "bytes_in": exchange.received_bytes,
+        "bytes_out": exchange.sent_bytes,
+        "milliseconds": round(exchange.seconds * 1000, 1),
+        "attempts": exchange.attempts,
+        "request_id": exchange.request_id,
+    }
+    line = "{interaction} {status} {bytes_out}B {milliseconds:.0f}ms".format_map(fields)
+    details = "in={bytes_in}B attempts={attempts} id={request_id} server={server}".format_map(fields)
+    logger.log(
+        logging.INFO if exchange.failed is None else logging.WARNING,
+        "%s%s (%s)",
+        line,
+        f": {exchange.failed.message}" if exchange.failed else "",
+        details,
+        extra={"fields": fields},
+    )

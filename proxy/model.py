@@ -217,12 +217,17 @@ class FinishedExchange:
     """None for a request that the guards did not let in."""
     status: int
     """What the tool got; 499 where it left before it got anything."""
+    received_bytes: int
+    """Bytes of the request's body that came from the tool."""
     sent_bytes: int
     """Bytes of the answer's body that were sent to the tool."""
     seconds: float
     """From the request's head to the end of the answer."""
     upstream_seconds: float | None
     """Waited for the head of the server's answer; None where the server has answered nothing."""
+    attempts: int
+    """How often the request was made up for the server."""
+    request_id: str
     failed: ProxyError | None
 
 

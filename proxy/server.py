@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from urllib.parse import quote
 
 from aiohttp import web
 
@@ -23,10 +24,13 @@ from .client_limits import ClientLimits, SurplusConnection, require_c_parser
 from .config import Config, ListenAddress, ServerConfig
 from .errors import ConfigError, SignInRequired
 from .forwarding import Site, forward
+from .local_key import read_local_key
 from .model import BaseUrl, ResponseHead
 from .pacing import Pacing
+from .port_holder import port_holder
 from .rules.exchange import ServerRules
 from .rules.guards import Listener
+from .unix_listener import UnixListener
 from .upstream import Timeouts, Upstream, tls_context, tunnel_for
 
 logger = logging.getLogger(__name__)
@@ -95,20 +99,35 @@ class Proxy:
                 client_connections=lambda: len(self._front.connections) if self._front else 0,
                 upstream_connections=lambda: self._upstream.open_connections,
             )
+        self._key = read_local_key(config)
+        self._unix: UnixListener | None = None
         self._listeners: list[asyncio.Server] = []
         self._front: _Front | None = None
 
     async def start(self) -> None:
         """Open the listener; ConfigError names an address that cannot be had."""
-        sockets = await _bound_sockets(self.config.listen)
-        port = sockets[0].getsockname()[1]
-        listener = Listener.of(self.config.listen.host, port, self.config.allowed_hosts)
+        listen = self.config.listen
+        if listen.path:
+            self._unix = UnixListener(listen.path)
+            sockets, port = [self._unix.socket], listen.port
+        else:
+            sockets = await _bound_sockets(listen)
+            port = sockets[0].getsockname()[1]
+        listener = Listener.of(listen.host, port, self.config.allowed_hosts, key=self._key)
         rules = ServerRules(self.config, listener)
         self._front = _Front(Site(rules, self.watch, self._upstream, self._pacing, self._limits, self.watch))
         loop = asyncio.get_running_loop()
         for bound in sockets:
-            self._listeners.append(await loop.create_server(self._front, sock=bound, backlog=BACKLOG))
+            create = loop.create_unix_server if listen.path else loop.create_server
+            self._listeners.append(await create(self._front, sock=bound, backlog=BACKLOG))
         self.url = self.watch.local_url = _local_url(self.config, port)
+        if not listen.is_loopback:
+            logger.warning(
+                "Other machines reach this proxy at %s, and whoever does%s acts as you on %s.",
+                listen,
+                " and knows its key" if self._key else "",
+                self.config.base_url,
+            )
 
     async def sign_in(self) -> None:
         """Have credentials, however long a person takes for them; raises what says why there are none."""
@@ -126,6 +145,8 @@ class Proxy:
         self.watch.is_draining = True
         for listener in self._listeners:
             listener.close()
+        if self._unix is not None:
+            self._unix.remove()
         if self._front is not None:
             await self._front.drain(drain_timeout, cut or asyncio.Event())
         await self.watch.close()
@@ -310,7 +331,7 @@ def _bound(host: str, port: int) -> socket.socket | None:
 def _cannot_listen(address: ListenAddress, error: OSError, key: str) -> ConfigError:
     if error.errno == errno.EADDRINUSE:
         return ConfigError(
-            f"{key} = {address}: port {address.port} is taken by another program.",
+            f"{key} = {address}: port {address.port} is taken by {port_holder(address.port) or 'another program'}.",
             hint="Stop that program, or take another port: "
             f"--{key.replace('_', '-')} {address.host}:0 finds a free one.",
         )
@@ -322,6 +343,8 @@ def _cannot_listen(address: ListenAddress, error: OSError, key: str) -> ConfigEr
 
 def _local_url(config: ServerConfig, port: int) -> str:
     """What a tool calls: the listener's own name with the server's path, which relative links need."""
+    if config.listen.path:
+        return f"http+unix://{quote(config.listen.path, safe='')}{config.base_url.path}"
     host = config.listen.host
     if not config.listen.is_loopback:
         host = config.allowed_hosts[0].partition(":")[0] if config.allowed_hosts else "localhost"

@@ -56,6 +56,12 @@ class TextFormatter(logging.Formatter):
         return _TOKENS.sub("********", super().formatException(ei))
 
 
+def _fields(record: logging.LogRecord) -> dict[str, str | int | float]:
+    """What a record tells besides its message: of an exchange its status, its bytes and so on."""
+    fields = getattr(record, "fields", None) or {}
+    return {key: clean(value) if isinstance(value, str) else value for key, value in fields.items()}
+
+
 class JsonFormatter(logging.Formatter):
     """One JSON object a line, for machines; time in UTC (RFC 3339)."""
 
@@ -66,6 +72,7 @@ class JsonFormatter(logging.Formatter):
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": clean(record.getMessage()),
+            **_fields(record),
         }
         if record.exc_info:
             fields["traceback"] = _TOKENS.sub("********", self.formatException(record.exc_info))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import stat
+import sys
 import tomllib
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
@@ -148,10 +150,28 @@ def read_settings(
     return resolve([own_defaults, azure, *files, own, flag_layer({"base_url": base_url, **flags})])
 
 
+def _check_owner(path: Path, found: os.stat_result) -> None:
+    """Refuse a file that others may write: it says where the token goes. ssh does the same with its own."""
+    if sys.platform == "win32" or not stat.S_ISREG(found.st_mode):
+        return
+    if found.st_uid not in {0, os.geteuid()}:
+        raise ConfigError(
+            f"configuration file {path} belongs to another user, who could send your token elsewhere",
+            hint="Copy it, so that it is yours.",
+        )
+    if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise ConfigError(
+            f"configuration file {path} can be written by others, who could send your token elsewhere",
+            hint=f"chmod go-w {path}",
+        )
+
+
 def _read_file(path: Path) -> Layer:
     try:
         # Windows editors put a byte order mark before UTF-8, which is no TOML.
-        document = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+        with path.open(encoding="utf-8-sig") as file:
+            _check_owner(path, os.fstat(file.fileno()))
+            document = tomllib.loads(file.read())
     except OSError as error:
         raise ConfigError(f"configuration file {path} cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:

@@ -12,6 +12,7 @@ from .settings import SETTINGS, ServerConfig
 
 ALTERNATIVES = (
     ("token", "token_file"),
+    ("key", "key_file"),
     ("client_secret", "client_secret_file"),
     ("authority", "authority_host"),
 )
@@ -77,7 +78,7 @@ def _remote_is_meant(server: ServerConfig) -> str | None:
 
 
 def _no_loop(server: ServerConfig) -> str | None:
-    if not (server.base_url.is_loopback and server.listen.is_loopback):
+    if server.listen.path or not (server.base_url.is_loopback and server.listen.is_loopback):
         return None
     if server.base_url.scheme == "https" or server.base_url.port != server.listen.port:
         return None
@@ -115,7 +116,7 @@ def _redirect_needs_browser(server: ServerConfig) -> str | None:
 
 
 def _redirect_is_not_listener(server: ServerConfig) -> str | None:
-    if not server.redirect_port or server.redirect_port != server.listen.port:
+    if server.listen.path or not server.redirect_port or server.redirect_port != server.listen.port:
         return None
     return f"is the listener's own port ({server.listen}); give the sign-in another one"
 

@@ -55,7 +55,7 @@ class ServerConfig(BaseModel):
     listen: Annotated[ListenSetting, Shown("Listener", "HOST:PORT")] = Field(
         default="localhost:8080",
         validate_default=True,
-        description="Address of the local listener; port 0 takes a free one.",
+        description="Address of the local listener, or unix:PATH; port 0 takes a free one.",
     )
     allow_remote: Annotated[bool, Shown("Listener")] = Field(
         default=False,
@@ -66,6 +66,13 @@ class ServerConfig(BaseModel):
             default=(),
             description="More names by which tools may call the listener, such as a container's name.",
         )
+    )
+    key: Annotated[SecretStr | None, Shown("Listener")] = Field(
+        default=None,
+        description="Key that tools have to show, as the field X-Proxy-Key or as the path /k/KEY.",
+    )
+    key_file: Annotated[str, Shown("Listener", "FILE", names_file=True)] = Field(
+        default="", description="File that holds the key."
     )
     max_connections: Annotated[Connections, Shown("Listener", "NUMBER")] = Field(
         default=1024, description="Connections of tools at a time; one more is answered with 503."

@@ -25,19 +25,29 @@ ALLOWABLE = tuple(kind.value for kind in Interaction if kind is not Interaction.
 OFF = "off"
 """What is written for a listener that is not wanted."""
 
+_HTTP_PORT = 80
 WILDCARD_HOSTS = frozenset({"0.0.0.0", "::"})  # noqa: S104 - named in order to be recognized
 
 
 @dataclass(frozen=True, slots=True)
 class ListenAddress:
-    """Where a listener accepts: host (a name or an unbracketed address) and port; 0 takes a free one."""
+    """Where a listener accepts: host (a name or an unbracketed address) and port; 0 takes a free one.
+
+    A `path` is a Unix socket's instead: tools call it as localhost without a port.
+    """
 
     host: str
     port: int
+    path: str = ""
 
     @classmethod
     def parse(cls, text: str) -> ListenAddress:
-        """Read `host:port`, `[v6]:port`, or a port alone, which means localhost."""
+        """Read `host:port`, `[v6]:port`, a port alone, which means localhost, or `unix:/path`."""
+        if text.startswith("unix:"):
+            path = text.removeprefix("unix:")
+            if not path.startswith("/") or path.endswith("/") or not path.isprintable():
+                raise ValueError("has no path from the root; write unix:/run/user/1000/fhir/proxy.sock")
+            return cls("localhost", _HTTP_PORT, path)
         if "/" in text:
             raise ValueError("is a URL or a path; write host and port alone, such as localhost:8080")
         host, separator, port_text = text.rpartition(":")
@@ -56,6 +66,8 @@ class ListenAddress:
 
     def overlaps(self, other: ListenAddress) -> bool:
         """Whether both cannot accept at the same time."""
+        if self.path or other.path:
+            return self.path == other.path
         if self.port != other.port or self.port == 0:
             return False
         hosts = {self.host, other.host}
@@ -66,6 +78,8 @@ class ListenAddress:
         )
 
     def __str__(self) -> str:
+        if self.path:
+            return f"unix:{self.path}"
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
@@ -148,7 +162,12 @@ ListenSetting = Annotated[
     ListenAddress,
     PlainValidator(_listen),
     PlainSerializer(str),
-    WithJsonSchema({"type": ["string", "integer"], "examples": ["localhost:8080", "127.0.0.1:0", 8081]}),
+    WithJsonSchema(
+        {
+            "type": ["string", "integer"],
+            "examples": ["localhost:8080", "127.0.0.1:0", 8081, "unix:/run/user/1000/fhir/proxy.sock"],
+        }
+    ),
 ]
 AdminListenSetting = Annotated[
     ListenAddress | None,

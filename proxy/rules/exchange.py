@@ -27,6 +27,7 @@ from .bodies import BodyPath
 from .capabilities import is_smart_configuration, security_remover
 from .challenges import parse_challenges
 from .coding import accept_encoding, acceptable, decoder
+from .correlation import answered
 from .guards import Listener, guard
 from .headers import (
     ATTEMPTS_FIELD,
@@ -70,6 +71,7 @@ class ServerRules:
             config.base_url,
             aliases=config.aliases,
             authorities=[authority.decode("ascii") for authority in listener.authorities],
+            key_path=listener.key_path.decode("ascii"),
         )
         self.policy = Policy(config.base_url, read_only=config.policy == "read-only", allow=config.allow)
         self.rewrites = config.rewrite == "on"
@@ -106,11 +108,12 @@ class Exchange:
         self._rewrites_bodies = rules.rewrites and not _asks_for_untouched_bodies(head.fields)
         self.attempts = 0
         """How often the request has been made up for the server."""
-        mount, self._target = rules.url_map.mount(head.target)
+        key_path, target = rules.listener.without_key(head.target)
+        mount, self._target = rules.url_map.mount(target)
         self._path = self._target.partition(b"?")[0].removeprefix(rules.base_path)
         self.classified = classify(head.method, self._path)
         rules.policy.check(head, self.classified)
-        self._local_base = rules.url_map.local_base(head.fields.get(b"host") or b"", mount)
+        self._local_base = rules.url_map.local_base(head.fields.get(b"host") or b"", key_path + mount)
 
     def check(self, credentials: Credentials | None) -> None:
         """Refuse what depends on whether the proxy signs in for the tool."""
@@ -231,6 +234,7 @@ class Exchange:
             if _coding(fields):
                 fields = fields.without({b"content-encoding"})
             fields = _mapped(fields, {b"etag"}, _weak)
+        fields = answered(fields, self._head.fields)
         return _counted(ResponseHead(head.status, head.reason, fields), self.attempts), path
 
     def _response_path(self, head: ResponseHead) -> BodyPath | None:
@@ -298,6 +302,7 @@ class Exchange:
 def failure(error: ProxyError, head: RequestHead, attempts: int = 0) -> tuple[ResponseHead, bytes]:
     """The answer to a request that failed here, in the format that the tool asked for."""
     answer, body = outcome(error, accept=head.fields.text(b"accept"), query=head.target.partition(b"?")[2])
+    answer = replace(answer, fields=answered(answer.fields, head.fields))
     return _counted(answer, attempts), body
 
 

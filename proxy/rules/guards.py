@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from hmac import compare_digest
 
 from ..errors import (
     BadRequest,
@@ -30,6 +31,9 @@ LONGEST_TARGET = 32 * 1024
 LARGEST_FIELDS = 32 * 1024
 """Bytes of all names, values and their separators; the bound of Microsoft's server (Kestrel's default)."""
 
+KEY_MOUNT = b"/k/"
+"""Where the key stands in a path; no FHIR path begins so, since types are capitalized."""
+
 _ANY_ADDRESS = frozenset({"0.0.0.0", "::"})  # noqa: S104 - compared with, not listened on
 _LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1")
 _HTTP_PORT = 80
@@ -45,10 +49,17 @@ class Listener:
 
     authorities: frozenset[bytes]
     origins: frozenset[bytes]
+    key: bytes = field(default=b"", repr=False)
+    """What tools have to show, as the field X-Proxy-Key or as the path /k/KEY; empty where they need not."""
 
     @classmethod
     def of(
-        cls, host: str, port: int, allowed_hosts: Collection[str] = (), allow_origins: Collection[str] = ()
+        cls,
+        host: str,
+        port: int,
+        allowed_hosts: Collection[str] = (),
+        allow_origins: Collection[str] = (),
+        key: bytes = b"",
     ) -> Listener:
         """The listener at `host` (without brackets) and the port it got.
 
@@ -64,7 +75,19 @@ class Listener:
         authorities |= {name.encode("ascii") for name, number in pairs if number == _HTTP_PORT}
         origins = {b"http://" + authority for authority in authorities}
         origins |= {origin.encode("ascii") for origin in allow_origins}
-        return cls(frozenset(authorities), frozenset(origins))
+        return cls(frozenset(authorities), frozenset(origins), key)
+
+    @property
+    def key_path(self) -> bytes:
+        """The path by which tools that send no fields of their own show the key; empty where there is none."""
+        return KEY_MOUNT + self.key if self.key else b""
+
+    def without_key(self, target: bytes) -> tuple[bytes, bytes]:
+        """The path of the key, if the target shows it there, and the target behind it."""
+        if not self.key or not _shows_key(target, self.key):
+            return b"", target
+        rest = target[len(self.key_path) :]
+        return self.key_path, rest if rest.startswith(b"/") else b"/" + rest
 
 
 def _name_and_port(entry: str, port: int) -> tuple[str, int]:
@@ -120,6 +143,27 @@ def _fetch_site(head: RequestHead, _: Listener) -> None:
                 f"Sec-Fetch-Site {_shown(site)} may not use this proxy",
                 hint="A web page of another site made the request. Type the address or use a FHIR tool.",
             )
+
+
+def _key(head: RequestHead, listener: Listener) -> None:
+    """Other users of the machine reach its ports as well as its owner does."""
+    if not listener.key:
+        return
+    shown = head.fields.get_all(b"x-proxy-key")
+    if len(shown) == 1 and compare_digest(shown[0], listener.key):
+        return
+    if not _shows_key(head.target, listener.key):
+        raise RequestRefused(
+            "The request does not show this proxy's key, or not the right one",
+            hint="Send it as the field X-Proxy-Key, or put /k/KEY before the path.",
+        )
+
+
+def _shows_key(target: bytes, key: bytes) -> bool:
+    if not target.startswith(KEY_MOUNT):
+        return False
+    shown = target.partition(b"?")[0].removeprefix(KEY_MOUNT).partition(b"/")[0]
+    return compare_digest(shown, key)
 
 
 def _method(head: RequestHead, _: Listener) -> None:
@@ -227,6 +271,7 @@ _GUARDS: tuple[Callable[[RequestHead, Listener], None], ...] = (
     _host,
     _origin,
     _fetch_site,
+    _key,
     _method,
     _target_length,
     _target,

@@ -171,15 +171,15 @@ class AddressPattern:
 
     __slots__ = ("_lead", "_lettered", "_needles", "_partial", "_reach", "_whole")
 
-    def __init__(self, bases: Collection[BaseUrl], *, also_root: bool = False) -> None:
-        """With `also_root` the base's origin alone counts as well, the longer of both where it can."""
+    def __init__(self, bases: Collection[BaseUrl], *, also: Collection[str] = ()) -> None:
+        """The paths `also` count at each base's origin as well, the longest where several can."""
         longest_first = sorted(set(bases), key=lambda base: len(base.path), reverse=True)
         pieces = _either(
             [
                 _text(scheme, 0, ignore_case=True)
                 + _either(
                     [
-                        _address(base, sorted({base.path, ""} if also_root else {base.path}), level)
+                        _address(base, sorted({base.path, *also}), level)
                         for level in LEVELS
                         for base in longest_first
                         if base.scheme == scheme

@@ -21,13 +21,19 @@ class UrlMap:
     """The map between one upstream and the listener in front of it; built once a server, never changed.
 
     `authorities` are all spellings of host and port by which tools may call the listener. A proxy for
-    `https://x/fhir/r4` answers at `/fhir/r4`, so that host-relative links of the server work, and at `/`.
+    `https://x/fhir/r4` answers at `/fhir/r4`, so that host-relative links of the server work, and at `/`;
+    where tools show a key as the path `key_path`, behind that too.
     """
 
     __slots__ = ("_path", "_upstream", "own", "theirs")
 
     def __init__(
-        self, upstream: BaseUrl, *, aliases: Collection[BaseUrl] = (), authorities: Collection[str]
+        self,
+        upstream: BaseUrl,
+        *,
+        aliases: Collection[BaseUrl] = (),
+        authorities: Collection[str],
+        key_path: str = "",
     ) -> None:
         self._upstream = str(upstream).encode("ascii")
         self._path = upstream.path.encode("ascii")
@@ -35,7 +41,7 @@ class UrlMap:
         """Finds the upstream's base and its aliases."""
         self.own = AddressPattern(
             [BaseUrl.parse(f"http://{authority}{upstream.path}") for authority in authorities],
-            also_root=True,
+            also=("", key_path, key_path + upstream.path),
         )
         """Finds the proxy's own addresses."""
 

@@ -89,7 +89,9 @@ class World:
 
 def finished(failed: ProxyError | None = None, *, status: int = 200) -> FinishedExchange:
     waited = None if failed else 0.01
-    return FinishedExchange(Classified(Interaction.READ, "Patient"), status, 10, 0.02, waited, failed)
+    return FinishedExchange(
+        Classified(Interaction.READ, "Patient"), status, 0, 10, 0.02, waited, 1, "id", failed
+    )
 
 
 # Readiness: method, what its Authenticator gives, what the server answers, is somebody there -> why not, was it asked

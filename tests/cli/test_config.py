@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 import tomllib
 from pathlib import Path
 
@@ -109,3 +111,35 @@ def test_unreadable_file_is_named(tmp_path: Path, content: bytes | None, reason:
     with pytest.raises(ConfigError) as raised:
         show("--config", str(file))
     assert raised.value.message.startswith(f"configuration file {file} {reason}")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such modes")
+@pytest.mark.parametrize("mode", [0o664, 0o646, 0o666])
+def test_file_that_others_may_write_is_refused(tmp_path: Path, mode: int) -> None:
+    file = tmp_path / "c.toml"
+    file.write_text(f'base_url = "{URL}"', "utf-8")
+    file.chmod(mode)
+
+    with pytest.raises(ConfigError, match="can be written by others") as told:
+        show("--config", str(file))
+    assert told.value.hint == f"chmod go-w {file}"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such modes")
+@pytest.mark.parametrize("mode", [0o600, 0o400, 0o644])
+def test_file_that_others_may_only_read_is_taken(tmp_path: Path, mode: int) -> None:
+    file = tmp_path / "c.toml"
+    file.write_text(f'base_url = "{URL}"', "utf-8")
+    file.chmod(mode)
+
+    assert URL in show("--config", str(file))
+
+
+@pytest.mark.skipif(sys.platform == "win32" or os.geteuid() != 0, reason="only root gives files away")
+def test_file_of_another_user_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "c.toml"
+    file.write_text(f'base_url = "{URL}"', "utf-8")
+    os.chown(file, 12345, -1)
+
+    with pytest.raises(ConfigError, match="belongs to another user"):
+        show("--config", str(file))

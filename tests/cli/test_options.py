@@ -36,7 +36,7 @@ def test_help_fits_in_two_screens() -> None:
 
 
 HELP = [
-    "--listen HOST:PORT Address of the local listener; port 0 takes a free one. [localhost:8080]",
+    "--listen HOST:PORT Address of the local listener, or unix:PATH; port 0 takes a free one. [localhost:8080]",
     "--allow-remote Let other machines reach the listener. Whoever reaches it acts as you.",
     "--alias URL Other base URLs that the server uses for itself in what it sends. Repeatable.",
     "--log-format text|json How log lines look. [text]",

@@ -37,7 +37,9 @@ def test_names_follow_one_rule(key: str, flag: str, variable: str) -> None:
 
 
 def test_kinds_come_from_the_models() -> None:
-    assert {"client_secret", "token"} == {key for key, setting in SETTINGS.items() if setting.is_secret}
+    assert {"client_secret", "key", "token"} == {
+        key for key, setting in SETTINGS.items() if setting.is_secret
+    }
     assert {"aliases", "allow", "allowed_hosts"} == {
         key for key, setting in SETTINGS.items() if setting.is_list
     }

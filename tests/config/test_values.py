@@ -25,6 +25,7 @@ LISTEN = [
     ("127.0.0.1:0", ListenAddress("127.0.0.1", 0)),
     ("8081", ListenAddress("localhost", 8081)),
     ("[::1]:8080", ListenAddress("::1", 8080)),
+    ("unix:/run/x/y.sock", ListenAddress("localhost", 80, "/run/x/y.sock")),
     ("[0:0::0:1]:8080", ListenAddress("::1", 8080)),
     ("0.0.0.0:65535", ListenAddress("0.0.0.0", 65535)),
 ]

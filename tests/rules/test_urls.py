@@ -51,6 +51,36 @@ def test_mount(url_map: UrlMap, target: bytes, expected: tuple[bytes, bytes]) ->
     assert expected == url_map.mount(target)
 
 
+WITH_KEY = UrlMap(
+    BaseUrl.parse("https://fhir.example.org/fhir/r4"), authorities=AUTHORITIES, key_path="/k/Secret-key_1"
+)
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (b"http://localhost:8080/k/Secret-key_1/Patient/1", b"https://fhir.example.org/fhir/r4/Patient/1"),
+        (
+            b"http://localhost:8080/k/Secret-key_1/fhir/r4/Patient/1",
+            b"https://fhir.example.org/fhir/r4/Patient/1",
+        ),
+        (b"http://[::1]:8080/k/Secret-key_1", b"https://fhir.example.org/fhir/r4"),
+        (b"http://localhost:8080/fhir/r4/Patient/1", b"https://fhir.example.org/fhir/r4/Patient/1"),
+        (b"http://localhost:8080/Patient/1", b"https://fhir.example.org/fhir/r4/Patient/1"),
+        (
+            b"http:\\/\\/localhost:8080\\/k\\/Secret-key_1\\/Patient\\/1",
+            b"https:\\/\\/fhir.example.org\\/fhir\\/r4\\/Patient\\/1",
+        ),
+        (
+            b"u=http%3A%2F%2Flocalhost%3A8080%2Fk%2FSecret-key_1%2FPatient%2F1",
+            b"u=https%3A%2F%2Ffhir.example.org%2Ffhir%2Fr4%2FPatient%2F1",
+        ),
+    ],
+)
+def test_key_never_goes_up(value: bytes, expected: bytes) -> None:
+    assert expected == WITH_KEY.text_up(value)
+
+
 @pytest.mark.parametrize(
     ("authority", "mount", "expected"),
     [
