@@ -17,6 +17,7 @@ from .auto import AutoAuthenticator
 from .browser import SystemBrowser
 from .client_secret import client_secret
 from .clock import Clock, SystemClock
+from .command import command
 from .device_code import device_code
 from .interactive import interactive
 from .seams import Authenticator, Browser, Probe, Seams, Tell
@@ -60,6 +61,7 @@ METHODS: Mapping[AuthMethod, Callable[[ServerConfig, Seams], Authenticator]] = {
     "anonymous": _anonymous,
     "auto": _auto,
     "client-secret": client_secret,
+    "command": command,
     "device-code": device_code,
     "interactive": interactive,
     "token": _token,

@@ -12,7 +12,15 @@ from pydantic.fields import FieldInfo
 
 from .values import AllowedHost, AuthorityHost, ListenSetting, Port, Seconds, Tenant, UrlSetting
 
-AuthMethod = Literal["auto", "anonymous", "interactive", "device-code", "client-secret", "token"]
+AuthMethod = Literal[
+    "auto",
+    "anonymous",
+    "interactive",
+    "device-code",
+    "client-secret",
+    "token",
+    "command",
+]
 Group = Literal["Listener", "Sign-in", "Server", "Process"]
 
 ENVIRONMENT_PREFIX = "FHIR_AUTH_PROXY_"
@@ -89,6 +97,13 @@ class ServerConfig(BaseModel):
     )
     token_file: Annotated[str, Shown("Sign-in", "FILE", names_file=True)] = Field(
         default="", description="File with a bearer token, read again whenever it changes."
+    )
+    command: Annotated[tuple[str, ...], Shown("Sign-in", "ARGUMENT", singular="command")] = Field(
+        default=(),
+        description="Program that prints a token, and its arguments, each an element; there is no shell.",
+    )
+    command_timeout: Annotated[Seconds, Shown("Sign-in", "SECONDS")] = Field(
+        default=60.0, description="Seconds that the command has to print a token."
     )
     redirect_port: Annotated[Port, Shown("Sign-in", "PORT")] = Field(
         default=0, description="Fixed port of the sign-in's redirect; 0 takes a free one."

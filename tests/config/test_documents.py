@@ -24,6 +24,7 @@ def test_ready_made_files_are_there() -> None:
     assert {path.stem for path in FILES} >= {
         "anonymous",
         "client-secret",
+        "command",
         "container",
         "device-code",
         "interactive",

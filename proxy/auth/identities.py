@@ -1,0 +1,38 @@
+"""Which identities the settings give, whatever the method: `auto` takes the one there is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from ..config import AuthMethod, ServerConfig
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """The settings of which one gives an identity, and what people call it."""
+
+    keys: tuple[str, ...]
+    name: str
+
+
+IDENTITIES: Mapping[AuthMethod, Identity] = MappingProxyType(
+    {
+        "token": Identity(("token", "token_file"), "token"),
+        "client-secret": Identity(("client_secret", "client_secret_file"), "client secret"),
+        "command": Identity(("command",), "command"),
+    }
+)
+
+APP_METHODS: frozenset[AuthMethod] = frozenset({"client-secret"})
+"""Those that prove an app's identity to Entra ID: their proof never follows a challenge."""
+
+
+def configured(config: ServerConfig) -> tuple[AuthMethod, ...]:
+    """The methods for which an identity is there."""
+    return tuple(
+        method
+        for method, identity in IDENTITIES.items()
+        if any(getattr(config, key) for key in identity.keys)
+    )
