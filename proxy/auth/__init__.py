@@ -15,6 +15,7 @@ from ..config import AuthMethod, ServerConfig
 from .anonymous import AnonymousAuthenticator
 from .auto import AutoAuthenticator
 from .browser import SystemBrowser
+from .client_certificate import client_certificate
 from .client_secret import client_secret
 from .clock import Clock, SystemClock
 from .command import command
@@ -22,6 +23,7 @@ from .device_code import device_code
 from .interactive import interactive
 from .seams import Authenticator, Browser, Probe, Seams, Tell
 from .token import TokenAuthenticator
+from .workload_identity import workload_identity
 
 __all__ = [
     "METHODS",
@@ -60,10 +62,12 @@ def _token(config: ServerConfig, seams: Seams) -> Authenticator:
 METHODS: Mapping[AuthMethod, Callable[[ServerConfig, Seams], Authenticator]] = {
     "anonymous": _anonymous,
     "auto": _auto,
+    "client-certificate": client_certificate,
     "client-secret": client_secret,
     "command": command,
     "device-code": device_code,
     "interactive": interactive,
     "token": _token,
+    "workload-identity": workload_identity,
 }
 """Every way to sign in by its name in the settings."""

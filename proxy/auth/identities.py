@@ -21,11 +21,14 @@ IDENTITIES: Mapping[AuthMethod, Identity] = MappingProxyType(
     {
         "token": Identity(("token", "token_file"), "token"),
         "client-secret": Identity(("client_secret", "client_secret_file"), "client secret"),
+        "client-certificate": Identity(("client_certificate_file",), "client certificate"),
+        # Not GitHub's variables: every job has them that may ask for any id token.
+        "workload-identity": Identity(("federated_token_file",), "federated token file"),
         "command": Identity(("command",), "command"),
     }
 )
 
-APP_METHODS: frozenset[AuthMethod] = frozenset({"client-secret"})
+APP_METHODS: frozenset[AuthMethod] = frozenset({"client-secret", "client-certificate", "workload-identity"})
 """Those that prove an app's identity to Entra ID: their proof never follows a challenge."""
 
 

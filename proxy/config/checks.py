@@ -14,6 +14,7 @@ from .settings import SETTINGS, AuthMethod, ServerConfig
 ALTERNATIVES = (
     ("token", "token_file"),
     ("client_secret", "client_secret_file"),
+    ("client_certificate_password", "client_certificate_password_file"),
     ("authority", "authority_host"),
 )
 """Two ways to say one thing: the stronger layer's counts, and one layer cannot say both."""
@@ -22,6 +23,12 @@ NEEDS: Mapping[AuthMethod, tuple[tuple[str, ...], ...]] = MappingProxyType(
     {
         # A secret never goes to a tenant that a server's challenge names: that server could be anyone's.
         "client-secret": (("client_id",), ("client_secret", "client_secret_file"), ("tenant", "authority")),
+        "client-certificate": (("client_id",), ("client_certificate_file",), ("tenant", "authority")),
+        "workload-identity": (
+            ("client_id",),
+            ("federated_token_file", "github_token_url"),
+            ("tenant", "authority"),
+        ),
         "token": (("token_file", "token"),),
         "command": (("command",),),
     }
@@ -104,6 +111,15 @@ def _method_has_its_settings(server: ServerConfig) -> str | None:
     return f"needs {', and '.join(missing)}" if missing else None
 
 
+def _github_is_whole(server: ServerConfig) -> str | None:
+    if bool(server.github_token_url) == (server.github_token is not None):
+        return None
+    return (
+        "needs the other of GitHub's two variables, ACTIONS_ID_TOKEN_REQUEST_URL and "
+        "ACTIONS_ID_TOKEN_REQUEST_TOKEN"
+    )
+
+
 def _redirect_needs_browser(server: ServerConfig) -> str | None:
     if not server.redirect_port or server.auth in {"auto", "interactive"}:
         return None
@@ -128,6 +144,7 @@ CHECKS = (
         ("auth", *dict.fromkeys(key for needs in NEEDS.values() for keys in needs for key in keys)),
         _method_has_its_settings,
     ),
+    Check(("github_token_url", "github_token"), _github_is_whole),
     Check(("redirect_port", "auth"), _redirect_needs_browser),
     Check(("redirect_port", "listen"), _redirect_is_not_listener),
 )

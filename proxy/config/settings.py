@@ -10,7 +10,7 @@ from typing import Annotated, Literal, get_args, get_origin
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 from pydantic.fields import FieldInfo
 
-from .values import AllowedHost, AuthorityHost, ListenSetting, Port, Seconds, Tenant, UrlSetting
+from .values import AllowedHost, AuthorityHost, HttpsUrl, ListenSetting, Port, Seconds, Tenant, UrlSetting
 
 AuthMethod = Literal[
     "auto",
@@ -18,6 +18,8 @@ AuthMethod = Literal[
     "interactive",
     "device-code",
     "client-secret",
+    "client-certificate",
+    "workload-identity",
     "token",
     "command",
 ]
@@ -79,6 +81,35 @@ class ServerConfig(BaseModel):
     client_secret_file: Annotated[str, Shown("Sign-in", "FILE", names_file=True)] = Field(
         default="", description="File that holds the client secret."
     )
+    client_certificate_file: Annotated[
+        str, Shown("Sign-in", "FILE", ecosystem="AZURE_CLIENT_CERTIFICATE_PATH", names_file=True)
+    ] = Field(
+        default="",
+        description="PEM or PFX file with the app registration's certificate and its RSA key.",
+    )
+    client_certificate_password: Annotated[
+        SecretStr | None, Shown("Sign-in", ecosystem="AZURE_CLIENT_CERTIFICATE_PASSWORD")
+    ] = Field(default=None, description="Password of the certificate's file.")
+    client_certificate_password_file: Annotated[str, Shown("Sign-in", "FILE", names_file=True)] = Field(
+        default="", description="File that holds the password of the certificate's file."
+    )
+    send_certificate_chain: Annotated[
+        bool, Shown("Sign-in", ecosystem="AZURE_CLIENT_SEND_CERTIFICATE_CHAIN")
+    ] = Field(
+        default=False,
+        description="Send the certificate along (x5c), for registrations that trust its subject and issuer.",
+    )
+    federated_token_file: Annotated[
+        str, Shown("Sign-in", "FILE", ecosystem="AZURE_FEDERATED_TOKEN_FILE", names_file=True)
+    ] = Field(
+        default="", description="File into which a platform writes the app's assertion, such as Kubernetes."
+    )
+    github_token_url: Annotated[
+        HttpsUrl, Shown("Sign-in", "URL", ecosystem="ACTIONS_ID_TOKEN_REQUEST_URL")
+    ] = Field(default="", description="Where a GitHub Actions job gets its assertion; GitHub sets it.")
+    github_token: Annotated[
+        SecretStr | None, Shown("Sign-in", ecosystem="ACTIONS_ID_TOKEN_REQUEST_TOKEN")
+    ] = Field(default=None, description="What GitHub asks the job for there; GitHub sets it.")
     authority: Annotated[UrlSetting | None, Shown("Sign-in", "URL")] = Field(
         default=None,
         description="Authority outside Microsoft's clouds (a sandbox, a private cloud), its tenant as path.",

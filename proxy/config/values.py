@@ -18,6 +18,8 @@ _HOST_AND_PORT = re.compile(rf"(?:\[[0-9A-Fa-f:.]+\]|{_HOST_NAME.pattern})(?::[0
 # segment of the authority's path.
 _TENANT = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?")
 
+_HTTPS_URL = re.compile(rf"https://{_HOST_NAME.pattern}(?::[0-9]{{1,5}})?(?:[/?][!-~]*)?")
+
 WILDCARD_HOSTS = frozenset({"0.0.0.0", "::"})  # noqa: S104 - named in order to be recognized
 
 
@@ -111,6 +113,12 @@ def _allowed_host(text: str) -> str:
     return text.lower()
 
 
+def _https_url(text: str) -> str:
+    if text and not _HTTPS_URL.fullmatch(text):
+        raise ValueError("is not an https URL")
+    return text
+
+
 def _tenant(text: str) -> str:
     if text and not _TENANT.fullmatch(text):
         raise ValueError("is neither a GUID nor a domain name")
@@ -131,6 +139,8 @@ ListenSetting = Annotated[
 ]
 AuthorityHost = Annotated[str, AfterValidator(_authority_host)]
 AllowedHost = Annotated[str, AfterValidator(_allowed_host)]
+HttpsUrl = Annotated[str, AfterValidator(_https_url)]
+"""A whole address with its query, unlike a base URL."""
 Tenant = Annotated[str, AfterValidator(_tenant)]
 Port = Annotated[int, Field(ge=0, le=65535)]
 Seconds = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]

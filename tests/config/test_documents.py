@@ -77,7 +77,7 @@ def test_schema_describes_the_settings_of_a_server() -> None:
 def test_schema_marks_secrets_alone_as_write_only() -> None:
     marked = {key for key, value in properties(json_schema()).items() if value.get("writeOnly")}
 
-    assert {"client_secret", "token"} == marked
+    assert {"client_secret", "client_certificate_password", "github_token", "token"} == marked
 
 
 @pytest.mark.parametrize(
