@@ -11,7 +11,7 @@ Rooms (each imports only from those below it; import-linter holds the order, see
     forwarding.py   carry one exchange between client and upstream
     client.py       the tool's side: request heads and bodies, answers           RIM (aiohttp)
     upstream/       the connections to the real server: pool, phases, limits     RIM (httptools)
-    auth/           one file per way to obtain credentials; cache.py around all  RIM (msal in one file)
+    auth/           one file per way to obtain credentials; cache.py around all  RIM (msal in two files)
     sandbox/        an Entra-like tenant and a FHIR server, for `demo` and tests; knows nothing of the proxy
     rules/          every decision about one exchange; no I/O, no clock, no await
       exchange.py       the decisions of one request and its answer, in order

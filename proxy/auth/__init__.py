@@ -21,6 +21,7 @@ from .clock import Clock, SystemClock
 from .command import command
 from .device_code import device_code
 from .interactive import interactive
+from .managed_identity import managed_identity
 from .seams import Authenticator, Browser, Probe, Seams, Tell
 from .token import TokenAuthenticator
 from .workload_identity import workload_identity
@@ -67,6 +68,7 @@ METHODS: Mapping[AuthMethod, Callable[[ServerConfig, Seams], Authenticator]] = {
     "command": command,
     "device-code": device_code,
     "interactive": interactive,
+    "managed-identity": managed_identity,
     "token": _token,
     "workload-identity": workload_identity,
 }

@@ -32,6 +32,7 @@ Make = Callable[[AuthMethod, Probe], Authenticator]
 
 ELSEWHERE: Mapping[AuthMethod, Callable[[ServerConfig], str]] = {
     "token": lambda config: f"the token in {config.token_file or 'FHIR_AUTH_PROXY_TOKEN'}",
+    "managed-identity": lambda _config: "the machine's managed identity",
     "command": lambda config: f"what the command {config.command[0]!r} prints",
 }
 """Methods that sign in at no authority that is known here, and what is used then."""

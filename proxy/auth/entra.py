@@ -1,4 +1,4 @@
-"""The room of MSAL: the one module that calls it, and that knows its exceptions and its habits.
+"""The room of MSAL: the module that calls it for Entra ID, and that knows its exceptions and its habits.
 
 MSAL blocks, so every call runs in a thread of its own, with a limit on the whole. It serves as the protocol
 alone: what is kept, when it is renewed and who waits is decided above, in `cache`. It is imported in the

@@ -24,6 +24,10 @@ IDENTITIES: Mapping[AuthMethod, Identity] = MappingProxyType(
         "client-certificate": Identity(("client_certificate_file",), "client certificate"),
         # Not GitHub's variables: every job has them that may ask for any id token.
         "workload-identity": Identity(("federated_token_file",), "federated token file"),
+        # Not the client id alone, which is a person's app registration as well.
+        "managed-identity": Identity(
+            ("managed_identity_resource_id", "managed_identity_object_id"), "managed identity"
+        ),
         "command": Identity(("command",), "command"),
     }
 )

@@ -120,6 +120,16 @@ def _github_is_whole(server: ServerConfig) -> str | None:
     )
 
 
+def _machine_is_one_identity(server: ServerConfig) -> str | None:
+    if server.auth != "managed-identity":
+        return None
+    names = ("client_id", "managed_identity_resource_id", "managed_identity_object_id")
+    given = [name for name in names if getattr(server, name)]
+    if len(given) < 2:
+        return None
+    return f"names its identity by {' and by '.join(given)} (AZURE_CLIENT_ID is a client_id too); keep one"
+
+
 def _redirect_needs_browser(server: ServerConfig) -> str | None:
     if not server.redirect_port or server.auth in {"auto", "interactive"}:
         return None
@@ -145,6 +155,10 @@ CHECKS = (
         _method_has_its_settings,
     ),
     Check(("github_token_url", "github_token"), _github_is_whole),
+    Check(
+        ("auth", "client_id", "managed_identity_resource_id", "managed_identity_object_id"),
+        _machine_is_one_identity,
+    ),
     Check(("redirect_port", "auth"), _redirect_needs_browser),
     Check(("redirect_port", "listen"), _redirect_is_not_listener),
 )

@@ -20,6 +20,7 @@ AuthMethod = Literal[
     "client-secret",
     "client-certificate",
     "workload-identity",
+    "managed-identity",
     "token",
     "command",
 ]
@@ -110,6 +111,12 @@ class ServerConfig(BaseModel):
     github_token: Annotated[
         SecretStr | None, Shown("Sign-in", ecosystem="ACTIONS_ID_TOKEN_REQUEST_TOKEN")
     ] = Field(default=None, description="What GitHub asks the job for there; GitHub sets it.")
+    managed_identity_resource_id: Annotated[str, Shown("Sign-in", "ID")] = Field(
+        default="", description="Resource id of a user-assigned managed identity, instead of its client id."
+    )
+    managed_identity_object_id: Annotated[str, Shown("Sign-in", "ID")] = Field(
+        default="", description="Object id of a user-assigned managed identity, instead of its client id."
+    )
     authority: Annotated[UrlSetting | None, Shown("Sign-in", "URL")] = Field(
         default=None,
         description="Authority outside Microsoft's clouds (a sandbox, a private cloud), its tenant as path.",

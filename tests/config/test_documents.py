@@ -28,6 +28,7 @@ def test_ready_made_files_are_there() -> None:
         "container",
         "device-code",
         "interactive",
+        "managed-identity",
         "several-servers",
         "token",
     }

@@ -226,7 +226,7 @@ WRONG = [
         'auth = "magic"',
         (
             "auth = \"magic\" (file c.toml) is not 'auto', 'anonymous', 'interactive', 'device-code', "
-            "'client-secret', 'client-certificate', 'workload-identity', 'token' or 'command'"
+            "'client-secret', 'client-certificate', 'workload-identity', 'managed-identity', 'token' or 'command'"
         ),
     ),
     ('allow_remote = "maybe"', 'allow_remote = "maybe" (file c.toml) is neither true nor false'),
@@ -339,6 +339,13 @@ WRONG = [
     (
         "command_timeout = 0",
         "command_timeout = 0 (file c.toml) is not above 0",
+    ),
+    (
+        'auth = "managed-identity"\nclient_id = "i"\nmanaged_identity_object_id = "o"',
+        (
+            'auth = "managed-identity" (file c.toml) names its identity by client_id and by '
+            "managed_identity_object_id (AZURE_CLIENT_ID is a client_id too); keep one"
+        ),
     ),
     ('auth = "command"', 'auth = "command" (file c.toml) needs command (--command, FHIR_AUTH_PROXY_COMMAND)'),
     (
