@@ -21,6 +21,9 @@ AuthMethod = Literal[
     "client-certificate",
     "workload-identity",
     "managed-identity",
+    "azure-cli",
+    "azd",
+    "powershell",
     "token",
     "command",
 ]

@@ -23,12 +23,15 @@ def named(path: Path) -> str:
 def test_ready_made_files_are_there() -> None:
     assert {path.stem for path in FILES} >= {
         "anonymous",
+        "azd",
+        "azure-cli",
         "client-secret",
         "command",
         "container",
         "device-code",
         "interactive",
         "managed-identity",
+        "powershell",
         "several-servers",
         "token",
     }

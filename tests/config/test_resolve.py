@@ -226,7 +226,7 @@ WRONG = [
         'auth = "magic"',
         (
             "auth = \"magic\" (file c.toml) is not 'auto', 'anonymous', 'interactive', 'device-code', "
-            "'client-secret', 'client-certificate', 'workload-identity', 'managed-identity', 'token' or 'command'"
+            "'client-secret', 'client-certificate', 'workload-identity', 'managed-identity', 'azure-cli', 'azd', 'powershell', 'token' or 'command'"
         ),
     ),
     ('allow_remote = "maybe"', 'allow_remote = "maybe" (file c.toml) is neither true nor false'),
