@@ -137,7 +137,7 @@ class AzureToolSource:
         return token
 
     async def close(self) -> None:
-        """A tool that runs ends with the acquisition that started it."""
+        """A tool that still runs is left to itself; its output goes nowhere."""
 
     async def _token(self, credential: _Credential) -> AccessToken:
         from azure.core.exceptions import ClientAuthenticationError  # noqa: PLC0415  an optional extra
