@@ -18,7 +18,7 @@ Rooms (each imports only from those below it; import-linter holds the order, see
     port_holder.py  which process holds a port that is taken
     unix_listener.py  a listener that file permissions guard
     upstream/       the connections to the real server: pool, phases, limits     RIM (httptools)
-    auth/           one file per way to obtain credentials; cache.py around all  RIM (msal in one file)
+    auth/           one file per way to obtain credentials; cache.py around all  RIM (msal in two files)
     sandbox/        an Entra-like tenant and a FHIR server, for `demo` and tests; knows nothing of the proxy
     rules/          every decision about one exchange; no I/O, no clock, no await
       exchange.py       the decisions of one request and its answer, in order

@@ -1,9 +1,12 @@
 """Ways to obtain credentials, one file each.
 
 `seams` says what an Authenticator is and what it needs from outside. `cache` keeps one token for all who ask.
-A way to sign in is a TokenSource under that cache: an app's (`client_secret`), or a person's (`person`, by
-`interactive` or `device_code`). They reach Entra ID through `entra`, where MSAL lives, at the authority that
-`authorities` decides on and for what `registration` says; `answers` and `aadsts` turn refusals into errors.
+A way to sign in is a TokenSource under that cache: an app's (`client_secret`, `client_certificate`,
+`workload_identity`, with what `proofs` sends), or a person's (`person`, by `interactive` or `device_code`).
+They reach Entra ID through `entra`, where MSAL lives, at the authority that `authorities` decides on and for
+what `registration` says; `answers` and `aadsts` turn refusals into errors. Others have their tokens made
+elsewhere: `managed_identity` by the machine, `azure_tools` and `command` by a program, whose output `printed`
+reads. `identities` says which of them the settings give, for `auto`.
 """
 
 from __future__ import annotations
@@ -14,13 +17,18 @@ from dataclasses import replace
 from ..config import AuthMethod, ServerConfig
 from .anonymous import AnonymousAuthenticator
 from .auto import AutoAuthenticator
+from .azure_tools import azure_tool
 from .browser import SystemBrowser
+from .client_certificate import client_certificate
 from .client_secret import client_secret
 from .clock import Clock, SystemClock
+from .command import command
 from .device_code import device_code
 from .interactive import interactive
+from .managed_identity import managed_identity
 from .seams import Authenticator, Browser, Probe, Seams, Tell
 from .token import TokenAuthenticator
+from .workload_identity import workload_identity
 
 __all__ = [
     "METHODS",
@@ -59,9 +67,16 @@ def _token(config: ServerConfig, seams: Seams) -> Authenticator:
 METHODS: Mapping[AuthMethod, Callable[[ServerConfig, Seams], Authenticator]] = {
     "anonymous": _anonymous,
     "auto": _auto,
+    "azd": azure_tool,
+    "azure-cli": azure_tool,
+    "client-certificate": client_certificate,
     "client-secret": client_secret,
+    "command": command,
     "device-code": device_code,
     "interactive": interactive,
+    "managed-identity": managed_identity,
+    "powershell": azure_tool,
     "token": _token,
+    "workload-identity": workload_identity,
 }
 """Every way to sign in by its name in the settings."""

@@ -18,6 +18,7 @@ from ..errors import AuthenticationFailed, ConfigError
 from ..model import Challenge
 from ..rules.challenges import bearer_parameter, one_line
 from .clouds import AUTHORITY_HOSTS, SIGN_IN_HOSTS, Cloud, cloud_of
+from .identities import APP_METHODS, configured
 
 ORGANIZATIONS = "organizations"
 """Entra's word for "the home tenant of whoever signs in, with a work or school account"."""
@@ -55,13 +56,12 @@ class Authority:
 
 
 def holds_secret(config: ServerConfig) -> bool:
-    """Whether the sign-in is an app's, with a secret, and not a person's.
+    """Whether the sign-in is an app's, with a secret or another proof, and not a person's.
 
     A secret that stands ready while another method is named does not count.
     """
-    return config.auth == "client-secret" or (
-        config.auth == "auto" and bool(config.client_secret or config.client_secret_file)
-    )
+    methods = configured(config) if config.auth == "auto" else (config.auth,)
+    return not APP_METHODS.isdisjoint(methods)
 
 
 def authority(

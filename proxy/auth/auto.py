@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
-from collections.abc import Callable, Sequence
-from typing import Literal
+from collections.abc import Callable, Mapping, Sequence
 from urllib.parse import urlsplit
 
 from ..config import AuthMethod, ServerConfig
@@ -25,10 +24,20 @@ from ..model import Challenge, Credentials, Rejection, ResponseHead
 from ..rules.challenges import bearer, one_line, parse_challenges
 from .anonymous import AnonymousAuthenticator
 from .authorities import Authority, asks_for_entra, authority, wrong_cloud
+from .identities import APP_METHODS, IDENTITIES, configured
 from .seams import Authenticator, Probe, Seams
 
 Make = Callable[[AuthMethod, Probe], Authenticator]
 """Makes the Authenticator of a named method; the probe answers at once, with what the server has said."""
+
+ELSEWHERE: Mapping[AuthMethod, Callable[[ServerConfig], str]] = {
+    "token": lambda config: f"the token in {config.token_file or 'FHIR_AUTH_PROXY_TOKEN'}",
+    "managed-identity": lambda _config: "the machine's managed identity",
+    "command": lambda config: f"what the command {config.command[0]!r} prints",
+}
+"""Methods that sign in at no authority that is known here, and what is used then."""
+
+_COUNTS = {2: "two", 3: "three", 4: "four"}
 
 ASK_AGAIN = 5.0
 """Seconds between two questions to a server that is open but refuses some requests."""
@@ -133,11 +142,11 @@ class AutoAuthenticator:
             method = self._method()
         except ConfigError as error:
             return _Unable(error)
-        if method == "token":
-            return self._with_token(challenges)
+        if method in ELSEWHERE:
+            return self._without_authority(method, challenges)
         if not asks_for_entra(self._config, challenges):
             raise self._not_entra(challenges)
-        chosen = authority(self._config, challenges, secret=method == "client-secret")
+        chosen = authority(self._config, challenges, secret=method in APP_METHODS)
         if method == "interactive" and not self._seams.attended:
             return _Unable(self._person_needed(chosen))
         try:
@@ -147,45 +156,40 @@ class AutoAuthenticator:
         self._tell(self._announcement(method, chosen))
         return made
 
-    def _method(self) -> Literal["token", "client-secret", "interactive"]:
+    def _method(self) -> AuthMethod:
         """The identity that is configured, otherwise a person's."""
-        config = self._config
-        token = bool(config.token or config.token_file)
-        secret = bool(config.client_secret or config.client_secret_file)
-        if token and secret:
+        methods = configured(self._config)
+        if len(methods) > 1:
+            names = " and ".join(f"a {IDENTITIES[method].name}" for method in methods)
             raise ConfigError(
-                f"A token and a client secret are configured for {config.base_url}: that is two identities.",
-                hint="Say which one to use: --auth token or --auth client-secret (FHIR_AUTH_PROXY_AUTH).",
+                f"{names[0].upper()}{names[1:]} are configured for {self._config.base_url}: that is "
+                f"{_COUNTS.get(len(methods), 'many')} identities.",
+                hint="Say which one to use: "
+                f"{' or '.join(f'--auth {method}' for method in methods)} (FHIR_AUTH_PROXY_AUTH).",
             )
-        if token:
-            return "token"
-        return "client-secret" if secret else "interactive"
+        return methods[0] if methods else "interactive"
 
-    def _with_token(self, challenges: Sequence[Challenge]) -> Authenticator:
+    def _without_authority(self, method: AuthMethod, challenges: Sequence[Challenge]) -> Authenticator:
+        """What brings tokens by itself: who issues them is not looked at."""
         if challenges and bearer(challenges) is None:
             raise self._not_entra(challenges)
-        made = self._make("token", self._seams.probe)
-        place = self._config.token_file or "FHIR_AUTH_PROXY_TOKEN"
-        self._tell(f"{self._config.base_url} asks for a sign-in; the token in {place} is used")
+        try:
+            made = self._make(method, self._seams.probe)
+        except ConfigError as error:
+            return _Unable(error)
+        what = ELSEWHERE[method](self._config)
+        self._tell(f"{self._config.base_url} asks for a sign-in; {what} is used")
         return made
 
-    def _announcement(self, method: str, chosen: Authority) -> str:
-        who = f"the app {self._config.client_id} signs in" if method == "client-secret" else "you sign in"
+    def _announcement(self, method: AuthMethod, chosen: Authority) -> str:
+        who = f"the app {self._config.client_id} signs in" if method in APP_METHODS else "you sign in"
         warning = wrong_cloud(self._config, chosen)
         return f"{self._config.base_url} asks for Entra ID; {who} at {chosen.url}" + (
             f". Beware: {warning}" if warning else ""
         )
 
     def _unused(self) -> str:
-        config = self._config
-        unused = [
-            name
-            for given, name in (
-                (config.token or config.token_file, "token"),
-                (config.client_secret or config.client_secret_file, "client secret"),
-            )
-            if given
-        ]
+        unused = [IDENTITIES[method].name for method in configured(self._config)]
         return f", the configured {' and '.join(unused)} is not used" if unused else ""
 
     def _tell(self, line: str) -> None:

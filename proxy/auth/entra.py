@@ -1,4 +1,4 @@
-"""The room of MSAL: the one module that calls it, and that knows its exceptions and its habits.
+"""The room of MSAL: the module that calls it for Entra ID, and that knows its exceptions and its habits.
 
 MSAL blocks, so every call runs in a thread of its own, with a limit on the whole. It serves as the protocol
 alone: what is kept, when it is renewed and who waits is decided above, in `cache`. It is imported in the
@@ -22,6 +22,7 @@ from .authorities import Authority
 from .cache import AccessToken
 from .clock import Clock
 from .flows import CodeFlow, DeviceFlow
+from .proofs import Proof, credential
 from .registration import Registration
 from .threads import in_thread
 
@@ -57,7 +58,7 @@ class _Room:
     """An MSAL application with its memory of refusals and its connections."""
 
     authority: Authority
-    secret: str | None = field(repr=False)
+    proof: Proof | None = field(repr=False)
     app: msal.ClientApplication = field(repr=False)
     replays: dict[str, object] = field(repr=False)
     http: EntraHttp = field(repr=False)
@@ -92,15 +93,15 @@ class Entra:
         """The user name of whoever has signed in last; empty before."""
         return self._account["username"] if self._account is not None else ""
 
-    async def app_token(self, secret: str) -> AccessToken:
-        """A new token of the app itself."""
+    async def app_token(self, proof: Proof) -> AccessToken:
+        """A new token of the app itself, which a secret or an assertion proves."""
 
         def ask(room: _Room) -> Answer:
             room.app.remove_tokens_for_client()
             return _mapping(room.app.acquire_token_for_client(self._scopes, **_outages()))
 
         asked_at = self._clock.time()
-        return token(await self._call(ask, secret), self._question(), asked_at)
+        return token(await self._call(ask, proof), self._question(), asked_at)
 
     async def renewed(self, *, force: bool) -> AccessToken:
         """A token by the refresh token of whoever has signed in; `force` for one that MSAL does not hold."""
@@ -181,26 +182,26 @@ class Entra:
         tenant = self._authority.tenant if self._authority is not None else ""
         return Question(self._registration, tenant, by_person)
 
-    async def _call(self, ask: Callable[[_Room], Answer], secret: str | None = None) -> Answer:
+    async def _call(self, ask: Callable[[_Room], Answer], proof: Proof | None = None) -> Answer:
         if self._authority is None:
             self._authority = await self._ask_authority()
         authority = self._authority
         try:
             async with asyncio.timeout(self._limits.total):
-                return await in_thread(lambda: self._in_thread(authority, secret, ask))
+                return await in_thread(lambda: self._in_thread(authority, proof, ask))
         except TimeoutError:
             raise IdentityProviderUnavailable(
                 f"{_host(authority)} did not answer within {self._limits.total:g} seconds",
                 hint="Try again; look at the network between here and there.",
             ) from None
 
-    def _in_thread(self, authority: Authority, secret: str | None, ask: Callable[[_Room], Answer]) -> Answer:
+    def _in_thread(self, authority: Authority, proof: Proof | None, ask: Callable[[_Room], Answer]) -> Answer:
         import msal  # noqa: PLC0415  it takes 0.2 s, which not every way to sign in needs, and no start
 
         from .http import RequestException, unavailable  # noqa: PLC0415  the same for requests
 
         try:
-            room = self._entered(authority, secret)
+            room = self._entered(authority, proof)
             room.replays.clear()  # MSAL would answer a refused request with the same refusal for a minute
             return ask(room)
         except RequestException as error:
@@ -219,28 +220,28 @@ class Entra:
             if self._is_closed and self._room is not None:
                 self._room.http.close()
 
-    def _entered(self, authority: Authority, secret: str | None) -> _Room:
-        """The MSAL application: built when first needed, since that asks the authority, and per secret."""
+    def _entered(self, authority: Authority, proof: Proof | None) -> _Room:
+        """The MSAL application: built when first needed, since that asks the authority, and per proof."""
         room = self._room
-        if room is not None and room.secret != secret:
+        if room is not None and room.proof != proof:
             room.http.close()
             room = None
         if room is None:
-            room = self._room = self._built(authority, secret)
+            room = self._room = self._built(authority, proof)
         return room
 
-    def _built(self, authority: Authority, secret: str | None) -> _Room:
+    def _built(self, authority: Authority, proof: Proof | None) -> _Room:
         import msal  # noqa: PLC0415  as above
 
         from .http import EntraHttp, RequestException  # noqa: PLC0415  as above
 
         http = EntraHttp(self._registration.ca_bundle, self._limits.connect, self._limits.read)
         replays: dict[str, object] = {}
-        application = msal.PublicClientApplication if secret is None else msal.ConfidentialClientApplication
+        application = msal.PublicClientApplication if proof is None else msal.ConfidentialClientApplication
         try:
             app = application(
                 self._registration.client_id,
-                client_credential=secret,
+                client_credential=credential(proof),
                 authority=authority.url,
                 instance_discovery=False,  # `authorities` has judged the host; nobody else is asked about it
                 http_client=http,
@@ -255,7 +256,10 @@ class Entra:
                 f"{_host(authority)} knows no tenant {authority.tenant!r}",
                 hint="Check the tenant (--tenant, AZURE_TENANT_ID) and the cloud that it is in.",
             ) from error
-        return _Room(authority, secret, app, replays, http)
+        except BaseException:  # what metadata without sense leads to
+            http.close()
+            raise
+        return _Room(authority, proof, app, replays, http)
 
 
 def _outages() -> dict[str, object]:

@@ -5,18 +5,36 @@ A check's answer is a phrase that follows the value of its first key, or None.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
-from .settings import SETTINGS, ServerConfig
+from .settings import SETTINGS, AuthMethod, ServerConfig
 
 ALTERNATIVES = (
     ("token", "token_file"),
     ("key", "key_file"),
     ("client_secret", "client_secret_file"),
+    ("client_certificate_password", "client_certificate_password_file"),
     ("authority", "authority_host"),
 )
 """Two ways to say one thing: the stronger layer's counts, and one layer cannot say both."""
+
+NEEDS: Mapping[AuthMethod, tuple[tuple[str, ...], ...]] = MappingProxyType(
+    {
+        # A secret never goes to a tenant that a server's challenge names: that server could be anyone's.
+        "client-secret": (("client_id",), ("client_secret", "client_secret_file"), ("tenant", "authority")),
+        "client-certificate": (("client_id",), ("client_certificate_file",), ("tenant", "authority")),
+        "workload-identity": (
+            ("client_id",),
+            ("federated_token_file", "github_token_url"),
+            ("tenant", "authority"),
+        ),
+        "token": (("token_file", "token"),),
+        "command": (("command",),),
+    }
+)
+"""What each method cannot do without: of each group one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,26 +103,32 @@ def _no_loop(server: ServerConfig) -> str | None:
     return f"is the listener's own port ({server.listen}): the proxy would call itself"
 
 
-def _secret_has_identity(server: ServerConfig) -> str | None:
-    if server.auth != "client-secret":
-        return None
+def _method_has_its_settings(server: ServerConfig) -> str | None:
     missing = [
-        text
-        for given, text in (
-            (server.client_id, _give("client_id")),
-            (server.client_secret or server.client_secret_file, _give("client_secret", "client_secret_file")),
-            # A secret never goes to a tenant that a server's challenge names: that server could be anyone's.
-            (server.tenant or server.authority, _give("tenant")),
-        )
-        if not given
+        _give(*(key for key in keys if key != "authority"))  # which is for sandboxes and private clouds
+        for keys in NEEDS.get(server.auth, ())
+        if not any(getattr(server, key) for key in keys)
     ]
     return f"needs {', and '.join(missing)}" if missing else None
 
 
-def _token_is_given(server: ServerConfig) -> str | None:
-    if server.auth != "token" or server.token or server.token_file:
+def _github_is_whole(server: ServerConfig) -> str | None:
+    if bool(server.github_token_url) == (server.github_token is not None):
         return None
-    return f"needs {_give('token_file', 'token')}"
+    return (
+        "needs the other of GitHub's two variables, ACTIONS_ID_TOKEN_REQUEST_URL and "
+        "ACTIONS_ID_TOKEN_REQUEST_TOKEN"
+    )
+
+
+def _machine_is_one_identity(server: ServerConfig) -> str | None:
+    if server.auth != "managed-identity":
+        return None
+    names = ("client_id", "managed_identity_resource_id", "managed_identity_object_id")
+    given = [name for name in names if getattr(server, name)]
+    if len(given) < 2:
+        return None
+    return f"names its identity by {' and by '.join(given)} (AZURE_CLIENT_ID is a client_id too); keep one"
 
 
 def _redirect_needs_browser(server: ServerConfig) -> str | None:
@@ -128,10 +152,14 @@ CHECKS = (
     Check(("authority",), _https_for_sign_in),
     Check(("authority",), _authority_names_tenant),
     Check(
-        ("auth", "client_id", "client_secret", "client_secret_file", "tenant", "authority"),
-        _secret_has_identity,
+        ("auth", *dict.fromkeys(key for needs in NEEDS.values() for keys in needs for key in keys)),
+        _method_has_its_settings,
     ),
-    Check(("auth", "token", "token_file"), _token_is_given),
+    Check(("github_token_url", "github_token"), _github_is_whole),
+    Check(
+        ("auth", "client_id", "managed_identity_resource_id", "managed_identity_object_id"),
+        _machine_is_one_identity,
+    ),
     Check(("redirect_port", "auth"), _redirect_needs_browser),
     Check(("redirect_port", "listen"), _redirect_is_not_listener),
 )

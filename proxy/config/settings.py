@@ -16,6 +16,7 @@ from .values import (
     AllowedInteraction,
     AuthorityHost,
     Connections,
+    HttpsUrl,
     ListenSetting,
     Port,
     Seconds,
@@ -23,7 +24,21 @@ from .values import (
     UrlSetting,
 )
 
-AuthMethod = Literal["auto", "anonymous", "interactive", "device-code", "client-secret", "token"]
+AuthMethod = Literal[
+    "auto",
+    "anonymous",
+    "interactive",
+    "device-code",
+    "client-secret",
+    "client-certificate",
+    "workload-identity",
+    "managed-identity",
+    "azure-cli",
+    "azd",
+    "powershell",
+    "token",
+    "command",
+]
 Group = Literal["Listener", "Sign-in", "Server", "Process"]
 
 ENVIRONMENT_PREFIX = "FHIR_AUTH_PROXY_"
@@ -101,6 +116,41 @@ class ServerConfig(BaseModel):
     client_secret_file: Annotated[str, Shown("Sign-in", "FILE", names_file=True)] = Field(
         default="", description="File that holds the client secret."
     )
+    client_certificate_file: Annotated[
+        str, Shown("Sign-in", "FILE", ecosystem="AZURE_CLIENT_CERTIFICATE_PATH", names_file=True)
+    ] = Field(
+        default="",
+        description="PEM or PFX file with the app registration's certificate and its RSA key.",
+    )
+    client_certificate_password: Annotated[
+        SecretStr | None, Shown("Sign-in", ecosystem="AZURE_CLIENT_CERTIFICATE_PASSWORD")
+    ] = Field(default=None, description="Password of the certificate's file.")
+    client_certificate_password_file: Annotated[str, Shown("Sign-in", "FILE", names_file=True)] = Field(
+        default="", description="File that holds the password of the certificate's file."
+    )
+    send_certificate_chain: Annotated[
+        bool, Shown("Sign-in", ecosystem="AZURE_CLIENT_SEND_CERTIFICATE_CHAIN")
+    ] = Field(
+        default=False,
+        description="Send the certificate along (x5c), for registrations that trust its subject and issuer.",
+    )
+    federated_token_file: Annotated[
+        str, Shown("Sign-in", "FILE", ecosystem="AZURE_FEDERATED_TOKEN_FILE", names_file=True)
+    ] = Field(
+        default="", description="File into which a platform writes the app's assertion, such as Kubernetes."
+    )
+    github_token_url: Annotated[
+        HttpsUrl, Shown("Sign-in", "URL", ecosystem="ACTIONS_ID_TOKEN_REQUEST_URL")
+    ] = Field(default="", description="Where a GitHub Actions job gets its assertion; GitHub sets it.")
+    github_token: Annotated[
+        SecretStr | None, Shown("Sign-in", ecosystem="ACTIONS_ID_TOKEN_REQUEST_TOKEN")
+    ] = Field(default=None, description="What GitHub asks the job for there; GitHub sets it.")
+    managed_identity_resource_id: Annotated[str, Shown("Sign-in", "ID")] = Field(
+        default="", description="Resource id of a user-assigned managed identity, instead of its client id."
+    )
+    managed_identity_object_id: Annotated[str, Shown("Sign-in", "ID")] = Field(
+        default="", description="Object id of a user-assigned managed identity, instead of its client id."
+    )
     authority: Annotated[UrlSetting | None, Shown("Sign-in", "URL")] = Field(
         default=None,
         description="Authority outside Microsoft's clouds (a sandbox, a private cloud), its tenant as path.",
@@ -119,6 +169,13 @@ class ServerConfig(BaseModel):
     )
     token_file: Annotated[str, Shown("Sign-in", "FILE", names_file=True)] = Field(
         default="", description="File with a bearer token, read again whenever it changes."
+    )
+    command: Annotated[tuple[str, ...], Shown("Sign-in", "ARGUMENT", singular="command")] = Field(
+        default=(),
+        description="Program that prints a token, and its arguments, each an element; there is no shell.",
+    )
+    command_timeout: Annotated[Seconds, Shown("Sign-in", "SECONDS")] = Field(
+        default=60.0, description="Seconds that the command has to print a token."
     )
     redirect_port: Annotated[Port, Shown("Sign-in", "PORT")] = Field(
         default=0, description="Fixed port of the sign-in's redirect; 0 takes a free one."

@@ -26,6 +26,8 @@ OFF = "off"
 """What is written for a listener that is not wanted."""
 
 _HTTP_PORT = 80
+_HTTPS_URL = re.compile(rf"https://{_HOST_NAME.pattern}(?::[0-9]{{1,5}})?(?:[/?][!-~]*)?")
+
 WILDCARD_HOSTS = frozenset({"0.0.0.0", "::"})  # noqa: S104 - named in order to be recognized
 
 
@@ -136,6 +138,12 @@ def _allowed_host(text: str) -> str:
     return text.lower()
 
 
+def _https_url(text: str) -> str:
+    if text and not _HTTPS_URL.fullmatch(text):
+        raise ValueError("is not an https URL")
+    return text
+
+
 def _tenant(text: str) -> str:
     if text and not _TENANT.fullmatch(text):
         raise ValueError("is neither a GUID nor a domain name")
@@ -178,6 +186,8 @@ AdminListenSetting = Annotated[
 AuthorityHost = Annotated[str, AfterValidator(_authority_host)]
 AllowedInteraction = Annotated[str, AfterValidator(_allowed_interaction)]
 AllowedHost = Annotated[str, AfterValidator(_allowed_host)]
+HttpsUrl = Annotated[str, AfterValidator(_https_url)]
+"""A whole address with its query, unlike a base URL."""
 Tenant = Annotated[str, AfterValidator(_tenant)]
 Port = Annotated[int, Field(ge=0, le=65535)]
 Connections = Annotated[int, Field(ge=1, le=100_000)]

@@ -116,6 +116,7 @@ CHOICES = [
     # what is configured
     (LOCKED, {"token_file": "t.txt"}, "token", "the token in t.txt is used"),
     (LOCKED, {"token": "t"}, "token", "the token in FHIR_AUTH_PROXY_TOKEN is used"),
+    (LOCKED, {"command": ["az", "hush"]}, "command", "what the command 'az' prints is used"),
     (LOCKED, {**SECRET, "tenant": GUID}, "client-secret", f"the app app-7 signs in at {LOGIN}"),
     (
         LOCKED,
@@ -273,13 +274,29 @@ async def test_network_error_is_told_and_not_remembered() -> None:
     assert await rig.method() == "interactive"
 
 
-async def test_two_identities_are_not_guessed_between() -> None:
-    rig = Rig(LOCKED, **SECRET, token="t")
+TOGETHER = [
+    ({**SECRET, "token": "t"}, "A token and a client secret", "two", "--auth token or --auth client-secret"),
+    (
+        {"command": ["az"], "token_file": "t"},
+        "A token and a command",
+        "two",
+        "--auth token or --auth command",
+    ),
+    ({"command": ["az"], **SECRET, "token": "t"}, "A token and a client secret and a command", "three", ""),
+]
 
-    with pytest.raises(ConfigError, match="two identities") as caught:
+
+@pytest.mark.parametrize(("settings", "names", "count", "hint"), TOGETHER)
+async def test_several_identities_are_not_guessed_between(
+    settings: dict[str, object], names: str, count: str, hint: str
+) -> None:
+    rig = Rig(LOCKED, **settings)
+
+    with pytest.raises(ConfigError, match=f"{names} are configured .* {count} identities") as caught:
         await rig.method()
 
-    assert "--auth token" in caught.value.hint
+    assert hint in caught.value.hint
+    assert rig.methods == []
 
 
 @pytest.mark.parametrize("attended", [True, False])

@@ -29,10 +29,11 @@ def test_help_shows_examples_before_flags_in_groups() -> None:
     assert titles == ["Examples:", "General:", "Listener:", "Sign-in:", "Server:", "Process:"]
 
 
-def test_help_fits_in_two_screens() -> None:
+def test_help_is_about_a_line_a_flag() -> None:
     text = CliRunner().invoke(stand, ["--help"], terminal_width=100).stdout
+    flags = sum(setting.flag.startswith("--") for setting in SETTINGS.values())
 
-    assert len(text.splitlines()) <= 80
+    assert len(text.splitlines()) <= flags * 1.5 + 30
 
 
 HELP = [
@@ -49,7 +50,9 @@ def test_help_of_a_flag_is_one_line(expected: str) -> None:
 
 
 def test_help_names_where_secrets_go() -> None:
-    assert "FHIR_AUTH_PROXY_CLIENT_SECRET and FHIR_AUTH_PROXY_TOKEN." in " ".join(shown_help().split())
+    secrets = {setting.variable for setting in SETTINGS.values() if setting.is_secret}
+
+    assert secrets <= set(shown_help().replace(",", " ").replace(".", " ").split())
 
 
 GIVEN = [

@@ -23,10 +23,15 @@ def named(path: Path) -> str:
 def test_ready_made_files_are_there() -> None:
     assert {path.stem for path in FILES} >= {
         "anonymous",
+        "azd",
+        "azure-cli",
         "client-secret",
+        "command",
         "container",
         "device-code",
         "interactive",
+        "managed-identity",
+        "powershell",
         "several-servers",
         "token",
     }
@@ -76,7 +81,7 @@ def test_schema_describes_the_settings_of_a_server() -> None:
 def test_schema_marks_secrets_alone_as_write_only() -> None:
     marked = {key for key, value in properties(json_schema()).items() if value.get("writeOnly")}
 
-    assert {"client_secret", "key", "token"} == marked
+    assert {"client_secret", "client_certificate_password", "github_token", "key", "token"} == marked
 
 
 @pytest.mark.parametrize(

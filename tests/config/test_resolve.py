@@ -226,7 +226,7 @@ WRONG = [
         'auth = "magic"',
         (
             "auth = \"magic\" (file c.toml) is not 'auto', 'anonymous', 'interactive', 'device-code', "
-            "'client-secret' or 'token'"
+            "'client-secret', 'client-certificate', 'workload-identity', 'managed-identity', 'azure-cli', 'azd', 'powershell', 'token' or 'command'"
         ),
     ),
     ('allow_remote = "maybe"', 'allow_remote = "maybe" (file c.toml) is neither true nor false'),
@@ -309,6 +309,45 @@ WRONG = [
         'auth = "client-secret"\ntenant = "t"\nclient_secret = "s"',
         'auth = "client-secret" (file c.toml) needs client_id (--client-id, FHIR_AUTH_PROXY_CLIENT_ID)',
     ),
+    (
+        'auth = "client-certificate"\nclient_id = "i"\ntenant = "t"',
+        (
+            'auth = "client-certificate" (file c.toml) needs client_certificate_file '
+            "(--client-certificate-file, FHIR_AUTH_PROXY_CLIENT_CERTIFICATE_FILE)"
+        ),
+    ),
+    (
+        'auth = "workload-identity"',
+        (
+            'auth = "workload-identity" (file c.toml) needs client_id (--client-id, FHIR_AUTH_PROXY_CLIENT_ID), '
+            "and federated_token_file (--federated-token-file, FHIR_AUTH_PROXY_FEDERATED_TOKEN_FILE) or "
+            "github_token_url (--github-token-url, FHIR_AUTH_PROXY_GITHUB_TOKEN_URL), "
+            "and tenant (--tenant, FHIR_AUTH_PROXY_TENANT)"
+        ),
+    ),
+    (
+        'github_token_url = "https://t.example/x?api-version=2.0"',
+        (
+            'github_token_url = "https://t.example/x?********" (file c.toml) needs the other of GitHub\'s two '
+            "variables, ACTIONS_ID_TOKEN_REQUEST_URL and ACTIONS_ID_TOKEN_REQUEST_TOKEN"
+        ),
+    ),
+    (
+        'github_token_url = "http://t.example"\ngithub_token = "s"',
+        'github_token_url = "http://t.example" (file c.toml) is not an https URL',
+    ),
+    (
+        "command_timeout = 0",
+        "command_timeout = 0 (file c.toml) is not above 0",
+    ),
+    (
+        'auth = "managed-identity"\nclient_id = "i"\nmanaged_identity_object_id = "o"',
+        (
+            'auth = "managed-identity" (file c.toml) names its identity by client_id and by '
+            "managed_identity_object_id (AZURE_CLIENT_ID is a client_id too); keep one"
+        ),
+    ),
+    ('auth = "command"', 'auth = "command" (file c.toml) needs command (--command, FHIR_AUTH_PROXY_COMMAND)'),
     (
         'auth = "client-secret"\nclient_id = "i"\nclient_secret = "s"',
         'auth = "client-secret" (file c.toml) needs tenant (--tenant, FHIR_AUTH_PROXY_TENANT)',
@@ -516,7 +555,7 @@ def test_long_value_is_cut() -> None:
 
 
 @given(
-    st.sampled_from(["token", "client_secret"]),
+    st.sampled_from(["token", "client_secret", "client_certificate_password", "github_token"]),
     st.one_of(
         st.integers(10**9, 10**12).map(str),
         st.from_regex(r"\"[a-z]{12}\"", fullmatch=True),

@@ -37,13 +37,15 @@ def test_names_follow_one_rule(key: str, flag: str, variable: str) -> None:
 
 
 def test_kinds_come_from_the_models() -> None:
-    assert {"client_secret", "key", "token"} == {
+    assert {"client_secret", "client_certificate_password", "github_token", "key", "token"} == {
         key for key, setting in SETTINGS.items() if setting.is_secret
     }
-    assert {"aliases", "allow", "allowed_hosts"} == {
+    assert {"aliases", "allow", "allowed_hosts", "command"} == {
         key for key, setting in SETTINGS.items() if setting.is_list
     }
-    assert {"allow_remote"} == {key for key, setting in SETTINGS.items() if setting.is_switch}
+    assert {"allow_remote", "send_certificate_chain"} == {
+        key for key, setting in SETTINGS.items() if setting.is_switch
+    }
     assert {"base_url"} == {key for key, setting in SETTINGS.items() if setting.is_required}
     assert {"admin_listen", "drain_timeout", "log_level", "log_format"} == {
         key for key, setting in SETTINGS.items() if not setting.per_server

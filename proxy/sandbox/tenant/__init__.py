@@ -8,8 +8,8 @@
 What is where: `registry` holds what an administrator registers and `population` what is registered at the
 start; `authority` decides who may act, `issuing` makes the answers, `tokens` signs and verifies; one file for
 each endpoint (`discovery`, `authorize`, `device`, `token_endpoint`) and two for the pages between them
-(`sign_in`, `pages`); `faults` and `calls` serve tests. A managed identity's endpoint, which speaks plain HTTP
-on a socket of its own, belongs in one more file here and makes tokens by `issuing.Issuing.to_application`.
+(`sign_in`, `pages`); `faults` and `calls` serve tests. `managed_identity` is a machine's own endpoint, plain
+HTTP on a socket of its own.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from .authority import Lifetimes
 from .calls import RequestRecord
 from .errors import EntraError
 from .faults import Endpoint, Faults, Garbage, Hang, HttpError, Lifetime, Refusal, Truncated
+from .managed_identity import IdentityEndpoint, MachineIdentity
 from .population import (
     CLINIC,
     DESKTOP,
@@ -71,9 +72,11 @@ __all__ = [
     "Garbage",
     "Hang",
     "HttpError",
+    "IdentityEndpoint",
     "InvalidToken",
     "Lifetime",
     "Lifetimes",
+    "MachineIdentity",
     "Refusal",
     "Registration",
     "Registry",

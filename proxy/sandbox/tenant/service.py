@@ -22,6 +22,7 @@ from .discovery import DiscoveryEndpoint
 from .errors import EntraError
 from .faults import Endpoint, Fault, Faults, Garbage, Hang, HttpError, Lifetime, Refusal, Truncated
 from .grants import Clock
+from .managed_identity import IdentityEndpoint, MachineIdentity
 from .population import CLINIC, POPULATION
 from .registry import Directory, Registration, Registry
 from .sign_in import SignIns
@@ -120,6 +121,10 @@ class Tenant:
         the time, without leeway. What the token permits is left to the caller.
         """
         return self._authority.verify(token, audience, (directory or self._directory).id)
+
+    def identity_endpoint(self, *identities: MachineIdentity) -> IdentityEndpoint:
+        """The endpoint of a machine with these identities; started and closed by whoever asks for it."""
+        return IdentityEndpoint(self._authority, self._directory, identities)
 
     async def start(self, host: str = "127.0.0.1", port: int = 0) -> None:
         """Listen; with port 0 on a free one. OSError where the port is taken."""
