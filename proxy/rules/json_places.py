@@ -167,8 +167,11 @@ def _solid_end(text: bytes, begin: int, end: int) -> int:
 
 def _key_before(text: bytes, begin: int, end: int) -> tuple[int, int] | None:
     """Where the key stands whose value begins at `end`; None where none does within `text[begin:end]`."""
-    close = end - 2
-    if not text.endswith(b'":', begin, end):
+    if text.endswith(b'":', begin, end):
+        close = end - 2
+    elif text.endswith(b'": ', begin, end):
+        close = end - 3
+    else:
         colon = _solid_end(text, begin, end) - 1
         if colon < begin or text[colon] != _COLON:
             return None

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Protocol
 
 from ..errors import RequestRefused
@@ -50,7 +51,7 @@ class _Rewriting:
         return self._pass(data, self._pattern.undecided_from(data))
 
     def flush(self) -> bytes:
-        return self._pass(self._held, len(self._held))
+        return self._pass(self._held, len(self._held)) if self._held else b""
 
     def _pass(self, data: bytes, end: int) -> bytes:
         pieces: list[bytes] = []
@@ -195,6 +196,7 @@ def request_rewriter(media_type: str, url_map: UrlMap) -> Rewriter | None:
     return _Upwards(url_map, _CALLED[kind]) if kind in _CALLED else None
 
 
+@lru_cache(maxsize=64)
 def _readable(media_type: str) -> str:
     """The type and subtype in lower case; empty if the charset is one that cannot be searched."""
     kind, *parameters = media_type.lower().split(";")
