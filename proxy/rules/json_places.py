@@ -34,6 +34,7 @@ _ROUNDS = 64
 _NO_KEY = b'"-"'
 _WHITE = b" \t\r\n"
 _CLOSING = b"}]"
+_USUAL_BEFORE_STRING = (b'"', b' "')
 _BRACKET = re.compile(rb"[{}\[\]]")
 _STRING = re.compile(rb'"[^"]*(?:"|\Z)')
 _INERT = bytes(octet for octet in range(256) if octet not in b'"{}[]')
@@ -63,6 +64,12 @@ class JsonPlaces:
     def name(self, data: bytes, start: int) -> str | None:
         """The key of the string whose first character is at `start`, or that of the array that it is in."""
         begin = max(self._ahead, start - _NEAR)
+        # As most servers write it; the rest of this says the same of it, and of all else.
+        close = data.rfind(b'":', begin, start)
+        if close >= 0 and data[close + 2 : start] in _USUAL_BEFORE_STRING:
+            opening = data.rfind(b'"', begin, close)
+            if opening > begin and b"\\" not in data[opening - 1 : close]:
+                return data[opening + 1 : close].decode("utf-8", "replace")
         if begin < start:
             if data[start - 1] != _QUOTE or data.endswith(b'\\"', begin, start):
                 return None

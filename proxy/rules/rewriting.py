@@ -102,10 +102,11 @@ class _Downwards(_Rewriting):
 
     def _replacement(self, data: bytes, match: re.Match[bytes]) -> bytes | None:
         start = match.start()
+        matched = match[0]
         last = data[start - 1 : start] if start else self._before[-1:]
         if (
             last in {b'"', b"'"}
-            and not is_percent_encoded(match[0])
+            and not is_percent_encoded(matched)
             and is_address(self._structure, data, start)
         ):
             self._delimiter = last
@@ -116,7 +117,7 @@ class _Downwards(_Rewriting):
         ):
             return None
         self._value = match.end()
-        return in_spelling_of(match[0], self._local_base)
+        return in_spelling_of(matched, self._local_base)
 
     def _passed(self, data: bytes, end: int) -> None:
         self._structure.passed(data, end)

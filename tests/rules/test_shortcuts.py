@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from proxy.model import BaseUrl, Fields
 from proxy.rules.guards import _ODD_IN_PATH, _PLAIN_PATH
+from proxy.rules.json_places import JsonPlaces
 from proxy.rules.spellings import AddressPattern
 
 BASE = BaseUrl.parse("http://fhir.example:8080/r4")
@@ -88,3 +89,19 @@ def test_values_by_name_are_those_of_the_lines(lines: list[tuple[bytes, bytes]])
         assert values == fields.get_all(name)
         assert (name in fields) is bool(values)
         assert fields.holds_any(frozenset({name})) is bool(values)
+
+
+# No backslash: what it escapes depends on the white space after it, and only valid JSON has one name.
+keys = st.lists(
+    st.sampled_from([b'"', b"key", b"{", b"[", b",", b":", b"\n", b"\xff", b" "]), max_size=6
+).map(b"".join)
+
+
+@given(keys, st.sampled_from([b'":"', b'": "']))
+def test_name_in_the_usual_writing_is_the_name_in_any(before: bytes, usual: bytes) -> None:
+    text = b'{"a": "b", "' + before
+    named = JsonPlaces().name(text + usual, len(text + usual))
+    # Two spaces are as good as one, and no shortcut is taken.
+    unusual = text + b'":  "'
+
+    assert JsonPlaces().name(unusual, len(unusual)) == named
