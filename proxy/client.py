@@ -202,7 +202,7 @@ class ClientAnswer(web.StreamResponse):
         if not self._request.content.is_eof():
             self._closes = True  # What is left of the request's body would be taken for the next request.
         lines = [b"HTTP/1.1 %d %b\r\n" % (head.status, head.reason)]
-        lines.extend(b"%b: %b\r\n" % line for line in head.fields)
+        lines += [b"%b: %b\r\n" % line for line in head.fields.lines]
         lines.append(b"Connection: close\r\n\r\n" if self._closes else b"\r\n")
         return b"".join(lines)
 

@@ -32,24 +32,34 @@ class Fields:
     """
 
     lines: tuple[tuple[bytes, bytes], ...] = ()
+    # Values by name, made when first asked for: a head is asked some twenty times for what it seldom holds.
+    _values: dict[bytes, tuple[bytes, ...]] | None = field(
+        default=None, init=False, repr=False, compare=False
+    )
 
     def __iter__(self) -> Iterator[tuple[bytes, bytes]]:
         return iter(self.lines)
 
     def __contains__(self, name: bytes) -> bool:
-        return any(line[0].lower() == name for line in self.lines)
+        return name in (self._values or self._by_name())
 
     def get(self, name: bytes) -> bytes | None:
         """The value of the first line of that name."""
-        return next((value for line, value in self.lines if line.lower() == name), None)
+        values = (self._values or self._by_name()).get(name)
+        return values[0] if values else None
 
     def get_all(self, name: bytes) -> tuple[bytes, ...]:
         """The values of all lines of that name, in order."""
-        return tuple(value for line, value in self.lines if line.lower() == name)
+        return (self._values or self._by_name()).get(name, ())
+
+    def holds_any(self, names: frozenset[bytes]) -> bool:
+        """Whether there is a line with one of the names."""
+        return not names.isdisjoint(self._values or self._by_name())
 
     def text(self, name: bytes) -> str:
         """All lines of that name joined by a comma (RFC 9110 section 5.3); empty where there is none."""
-        return b", ".join(self.get_all(name)).decode("latin-1")
+        values = self.get_all(name)
+        return b", ".join(values).decode("latin-1") if values else ""
 
     def without(self, names: Collection[bytes]) -> Fields:
         """These lines less those with one of the names."""
@@ -58,6 +68,14 @@ class Fields:
     def adding(self, *lines: tuple[bytes, bytes]) -> Fields:
         """These lines with more at the end."""
         return Fields((*self.lines, *lines))
+
+    def _by_name(self) -> dict[bytes, tuple[bytes, ...]]:
+        values: dict[bytes, tuple[bytes, ...]] = {}
+        for name, value in self.lines:
+            lower = name.lower()
+            values[lower] = (*values[lower], value) if lower in values else (value,)
+        object.__setattr__(self, "_values", values)
+        return values
 
     @classmethod
     def of(cls, pairs: Iterable[tuple[str, str]]) -> Fields:

@@ -87,6 +87,8 @@ def set_up_logging(level: str, log_format: str, stream: TextIO | None = None) ->
     handler = logging.StreamHandler(stream or sys.stderr)
     handler.setFormatter(FORMATTERS[log_format]())
     handler.addFilter(tame)
+    # No line shows thread, process or task: what a record would hold of them is not looked up.
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)

@@ -35,6 +35,6 @@ class BodyPath:
             self._decoder.flush()
         rest = b""
         for rewriter in self._rewriters:
-            rest = rewriter.feed(rest) + rewriter.flush()
+            rest = (rewriter.feed(rest) if rest else b"") + rewriter.flush()
         if rest:
             yield rest

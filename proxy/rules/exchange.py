@@ -59,6 +59,12 @@ VOUCHING_FIELDS = frozenset(
 """Fields about bytes that are no longer the same once a body is rewritten (RFC 9530, RFC 9110 section 14.3)."""
 
 
+DECODED_VOUCHING_FIELDS = VOUCHING_FIELDS | {b"content-encoding"}
+"""The same where its coding is undone on the way."""
+
+RESPONSE_MAPPED_FIELDS = RESPONSE_URL_FIELDS | RESPONSE_LINK_FIELDS
+
+
 class ServerRules:
     """What one server's settings and its listener's address decide for every exchange."""
 
@@ -169,7 +175,7 @@ class Exchange:
             keep_authorization=credentials is None,
             accept_encoding=rules.accept_encoding if decodes else None,
         )
-        if rules.rewrites:
+        if rules.rewrites and self._head.fields.holds_any(REQUEST_URL_FIELDS):
             names = REQUEST_URL_FIELDS if self._rewrites_bodies else REQUEST_URL_FIELDS - RESOURCE_FIELDS
             fields = _mapped(fields, names, rules.url_map.text_up)
         if self._head.body_exists:
@@ -225,15 +231,14 @@ class Exchange:
         """The answer's head as the tool gets it, and what its body goes through on the way."""
         rules = self._rules
         fields = response_fields(head.fields, keep_challenges=self._credentials is None)
-        if rules.rewrites:
+        if rules.rewrites and head.fields.holds_any(RESPONSE_MAPPED_FIELDS):
             fields = _mapped(fields, RESPONSE_URL_FIELDS, self._location_down)
             fields = _mapped(fields, RESPONSE_LINK_FIELDS, self._link_down)
         path = self._response_path(head)
         if path is not None:
-            fields = fields.without(VOUCHING_FIELDS)
-            if _coding(fields):
-                fields = fields.without({b"content-encoding"})
-            fields = _mapped(fields, {b"etag"}, _weak)
+            fields = _transformed(
+                fields, DECODED_VOUCHING_FIELDS if _coding(head.fields) else VOUCHING_FIELDS
+            )
         fields = answered(fields, self._head.fields)
         return _counted(ResponseHead(head.status, head.reason, fields), self.attempts), path
 
@@ -266,7 +271,7 @@ class Exchange:
     def _framed(self, fields: Fields, length: int | None) -> Fields:
         """Fields about the body as it goes up, which is not always what the tool sent."""
         if self._changes_body:
-            fields = fields.without(VOUCHING_FIELDS | {b"content-encoding"})
+            fields = fields.without(DECODED_VOUCHING_FIELDS)
         if length is not None:
             # All of it is at hand: nothing is left to wait for, and its length is known.
             fields = fields.without({b"content-length", b"expect"}).adding(
@@ -332,7 +337,19 @@ def _asks_for_untouched_bodies(fields: Fields) -> bool:
     return True
 
 
+def _transformed(fields: Fields, dropped: Collection[bytes]) -> Fields:
+    """The fields of a representation whose body changes on the way, less those to drop."""
+    lines = []
+    for line in fields.lines:
+        name = line[0].lower()
+        if name not in dropped:
+            lines.append((line[0], _weak(line[1])) if name == b"etag" else line)
+    return Fields(tuple(lines))
+
+
 def _coding(fields: Fields) -> str:
+    if b"content-encoding" not in fields:
+        return ""
     coding = fields.text(b"content-encoding").strip().lower()
     return "" if coding == "identity" else coding
 

@@ -34,6 +34,7 @@ _ROUNDS = 64
 _NO_KEY = b'"-"'
 _WHITE = b" \t\r\n"
 _CLOSING = b"}]"
+_USUAL_BEFORE_STRING = (b'"', b' "')
 _BRACKET = re.compile(rb"[{}\[\]]")
 _STRING = re.compile(rb'"[^"]*(?:"|\Z)')
 _INERT = bytes(octet for octet in range(256) if octet not in b'"{}[]')
@@ -63,6 +64,12 @@ class JsonPlaces:
     def name(self, data: bytes, start: int) -> str | None:
         """The key of the string whose first character is at `start`, or that of the array that it is in."""
         begin = max(self._ahead, start - _NEAR)
+        # As most servers write it; the rest of this says the same of it, and of all else.
+        close = data.rfind(b'":', begin, start)
+        if close >= 0 and data[close + 2 : start] in _USUAL_BEFORE_STRING:
+            opening = data.rfind(b'"', begin, close)
+            if opening > begin and b"\\" not in data[opening - 1 : close]:
+                return data[opening + 1 : close].decode("utf-8", "replace")
         if begin < start:
             if data[start - 1] != _QUOTE or data.endswith(b'\\"', begin, start):
                 return None
@@ -167,8 +174,11 @@ def _solid_end(text: bytes, begin: int, end: int) -> int:
 
 def _key_before(text: bytes, begin: int, end: int) -> tuple[int, int] | None:
     """Where the key stands whose value begins at `end`; None where none does within `text[begin:end]`."""
-    close = end - 2
-    if not text.endswith(b'":', begin, end):
+    if text.endswith(b'":', begin, end):
+        close = end - 2
+    elif text.endswith(b'": ', begin, end):
+        close = end - 3
+    else:
         colon = _solid_end(text, begin, end) - 1
         if colon < begin or text[colon] != _COLON:
             return None

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Protocol
 
 from ..errors import RequestRefused
@@ -50,7 +51,7 @@ class _Rewriting:
         return self._pass(data, self._pattern.undecided_from(data))
 
     def flush(self) -> bytes:
-        return self._pass(self._held, len(self._held))
+        return self._pass(self._held, len(self._held)) if self._held else b""
 
     def _pass(self, data: bytes, end: int) -> bytes:
         pieces: list[bytes] = []
@@ -101,6 +102,7 @@ class _Downwards(_Rewriting):
 
     def _replacement(self, data: bytes, match: re.Match[bytes]) -> bytes | None:
         start = match.start()
+        matched = match[0]
         last = data[start - 1 : start] if start else self._before[-1:]
         if last in {b'"', b"'"} and stands_alone(match) and is_address(self._structure, data, start):
             self._delimiter = last
@@ -111,7 +113,7 @@ class _Downwards(_Rewriting):
         ):
             return None
         self._value = match.end()
-        return in_spelling_of(match[0], self._local_base)
+        return in_spelling_of(matched, self._local_base)
 
     def _passed(self, data: bytes, end: int) -> None:
         self._structure.passed(data, end)
@@ -191,6 +193,7 @@ def request_rewriter(media_type: str, url_map: UrlMap) -> Rewriter | None:
     return _Upwards(url_map, _CALLED[kind]) if kind in _CALLED else None
 
 
+@lru_cache(maxsize=64)
 def _readable(media_type: str) -> str:
     """The type and subtype in lower case; empty if the charset is one that cannot be searched."""
     kind, *parameters = media_type.lower().split(";")

@@ -44,6 +44,9 @@ _ENCODED_END = rb"(?:0[9ad]|2[0-46-9abcf]|3[b-f]|5[b-e]|60|7[b-d])"
 _BOUNDARY = rb"(?i:(?=%s|%%(?:25)?%s|\Z))" % (_ENDS, _ENCODED_END)
 _UNDECIDED_END = rb"(?:\\(?:u[0-9A-Fa-f]{0,3})?|%[0-9A-Fa-f]{0,3}|[.:!]\\?)?\Z"
 
+_NEVER_INSIDE = (b'"', b"}", b">", b"\n", b" ")
+"""Bytes that no spelling of a base URL holds, nor what may be undecided after it: nothing is cut across them."""
+
 _ESCAPE = re.compile(
     rb"(?<!\\)(?:\\\\)*\\(?:[bfnrt]|u(?P<json>[0-9A-Fa-f]{4}))\Z|%(?:25)?(?P<percent>[0-9A-Fa-f]{2})\Z"
 )
@@ -169,7 +172,16 @@ def _lead(base: BaseUrl, needles: Collection[bytes]) -> int:
 class AddressPattern:
     """Finds any of some base URLs in any spelling, where it begins and ends as a base URL does."""
 
-    __slots__ = ("_lead", "_lettered", "_needles", "_partial", "_reach", "_whole")
+    __slots__ = (
+        "_lead",
+        "_lettered",
+        "_needles",
+        "_partial",
+        "_plain",
+        "_plain_lead",
+        "_reach",
+        "_whole",
+    )
 
     def __init__(self, bases: Collection[BaseUrl], *, also: Collection[str] = ()) -> None:
         """The paths `also` count at each base's origin as well, the longest where several can."""
@@ -194,10 +206,21 @@ class AddressPattern:
         self._needles = _needles(longest_first)
         self._lettered = not all(needle.isdigit() for needle in self._needles)
         self._lead = max(_lead(base, self._needles) for base in longest_first)
+        # The usual spelling, looked at first where a needle is found. With several bases one could end where
+        # another goes on.
+        self._plain = None
+        self._plain_lead = 0
+        if len(longest_first) == 1 and not also:
+            plain = str(longest_first[0]).encode("ascii")
+            self._plain = re.compile(re.escape(plain) + rb"(?=[/?\"])")
+            self._plain_lead = plain.find(self._needles[0])
 
     def matches(self, data: bytes) -> Iterator[re.Match[bytes]]:
         """The matches from left to right; the left boundary is the caller's to judge (`can_begin`)."""
         folded = data.lower() if self._lettered else data
+        if self._plain is not None:
+            yield from self._matches_of_one(data, folded, self._plain)
+            return
         found = [(at, needle) for needle in self._needles if (at := folded.find(needle)) >= 0]
         position = 0
         while found:
@@ -214,9 +237,33 @@ class AddressPattern:
                 if (further := at if at >= position else folded.find(needle, position)) >= 0
             ]
 
+    def _matches_of_one(
+        self, data: bytes, folded: bytes, plain: re.Pattern[bytes]
+    ) -> Iterator[re.Match[bytes]]:
+        """The same for one base and one needle, of which most answers hold nothing else than the usual spelling."""
+        needle = self._needles[0]
+        position = 0
+        at = folded.find(needle)
+        while at >= 0:
+            start = at - self._plain_lead
+            match = plain.match(data, start) if start >= position else None
+            if match is None:
+                match = self._whole.search(data, max(position, at - self._lead))
+                if match is None:
+                    return
+            yield match
+            position = match.end()
+            if at < position:
+                at = folded.find(needle, position)
+
     def undecided_from(self, data: bytes) -> int:
         """Where a match may begin that the end of the data cuts; the length of the data if nowhere."""
-        match = self._partial.search(data, max(0, len(data) - self._reach))
+        begin = max(0, len(data) - self._reach)
+        for octet in _NEVER_INSIDE:
+            begin = data.rfind(octet, begin) + 1 or begin
+        if begin == len(data):
+            return begin
+        match = self._partial.search(data, begin)
         return len(data) if match is None else match.start()
 
 

@@ -1,0 +1,107 @@
+"""What is taken on the usual way says the same as the whole way would."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from proxy.model import BaseUrl, Fields
+from proxy.rules.guards import _ODD_IN_PATH, _PLAIN_PATH
+from proxy.rules.json_places import JsonPlaces
+from proxy.rules.spellings import AddressPattern
+
+BASE = BaseUrl.parse("http://fhir.example:8080/r4")
+OTHER = BaseUrl.parse("https://unused.example:9443/other")
+
+paths = st.lists(
+    st.sampled_from(
+        [
+            b"/",
+            b".",
+            b"..",
+            b"%2e",
+            b"%20",
+            b";",
+            b"%3b",
+            b"%23",
+            b"\\",
+            b"%",
+            b"Patient",
+            b"$x",
+            b"a-1",
+            b"*",
+            b"_",
+        ]
+    ),
+    max_size=8,
+).map(lambda parts: b"/" + b"".join(parts))
+
+
+@given(paths)
+def test_nothing_odd_is_in_a_plain_path(path: bytes) -> None:
+    odd = any(pattern.search(path) for pattern, _ in _ODD_IN_PATH)
+
+    assert not (odd and _PLAIN_PATH(path))
+
+
+texts = st.lists(
+    st.sampled_from(
+        [
+            b"http://fhir.example:8080/r4",
+            b"http://fhir.example:8080",
+            b"HTTP:\\/\\/FHIR.example:8080:8080\\/r4",
+            b"http%3A%2F%2Ffhir.example%3A8080%2Fr4",
+            b"http://",
+            b"fhir.example",
+            b":8080",
+            b"8080",
+            b"/r4",
+            b"/",
+            b'"',
+            b"?",
+            b"-x",
+            b" ",
+            b"&",
+        ]
+    ),
+    max_size=12,
+).map(b"".join)
+
+
+@given(texts)
+def test_one_base_is_found_as_among_several(text: bytes) -> None:
+    alone = [match.span() for match in AddressPattern([BASE]).matches(text)]
+    among = [match.span() for match in AddressPattern([BASE, OTHER]).matches(text)]
+
+    assert among == alone
+
+
+names = st.sampled_from([b"A", b"a", b"B", b"c"])
+
+
+@given(st.lists(st.tuples(names, st.binary(max_size=2))))
+def test_values_by_name_are_those_of_the_lines(lines: list[tuple[bytes, bytes]]) -> None:
+    fields = Fields(tuple(lines))
+
+    for name in (b"a", b"b", b"c", b"d"):
+        values = tuple(value for line, value in lines if line.lower() == name)
+
+        assert values == fields.get_all(name)
+        assert (name in fields) is bool(values)
+        assert fields.holds_any(frozenset({name})) is bool(values)
+
+
+# No backslash: what it escapes depends on the white space after it, and only valid JSON has one name.
+keys = st.lists(
+    st.sampled_from([b'"', b"key", b"{", b"[", b",", b":", b"\n", b"\xff", b" "]), max_size=6
+).map(b"".join)
+
+
+@given(keys, st.sampled_from([b'":"', b'": "']))
+def test_name_in_the_usual_writing_is_the_name_in_any(before: bytes, usual: bytes) -> None:
+    text = b'{"a": "b", "' + before
+    named = JsonPlaces().name(text + usual, len(text + usual))
+    # Two spaces are as good as one, and no shortcut is taken.
+    unusual = text + b'":  "'
+
+    assert JsonPlaces().name(unusual, len(unusual)) == named
