@@ -51,6 +51,8 @@ async def forward(request: web.BaseRequest, site: Site) -> web.StreamResponse:
     except ProxyError as error:
         failed = error
         if client.sent_head is None:
+            if error.ends_connection:
+                client.close()
             await client.send(*failure(error, head), body_exists=head.method != "HEAD")
         else:
             client.abort()

@@ -166,7 +166,7 @@ class Exchange:
             return None
         if self._credentials is None and b"authorization" in self._head.fields:
             return None  # What was refused is the tool's own, before a server that gets nothing from us.
-        challenges = parse_challenges(head.fields)
+        challenges = parse_challenges(_without_token(head.fields, self._credentials))
         if self._is_renewed:
             raise refused_after_sign_in(self._rules.config, challenges)
         self._is_renewed = True
@@ -261,6 +261,16 @@ def failure(error: ProxyError, head: RequestHead) -> tuple[ResponseHead, bytes]:
 def _mapped(fields: Fields, names: Collection[bytes], change: Callable[[bytes], bytes]) -> Fields:
     return Fields(
         tuple((name, change(value)) if name.lower() in names else (name, value) for name, value in fields)
+    )
+
+
+def _without_token(fields: Fields, credentials: Credentials | None) -> Fields:
+    """A 401's fields without the token that it quotes: its words go to the tool and into the log."""
+    token = credentials.authorization.partition(b" ")[2] if credentials else b""
+    return (
+        _mapped(fields, {b"www-authenticate"}, lambda value: value.replace(token, b"***"))
+        if token
+        else fields
     )
 
 
