@@ -65,7 +65,7 @@ async def linked(**settings: object) -> AsyncIterator[tuple[Proxy, FaultLink, Re
     records = Records()
     async with byte_server(records) as server, fault_link(server.port) as link:
         async with (
-            proxy_before(f"http://127.0.0.1:{link.port}", read_timeout=1, **settings) as proxy,
+            proxy_before(f"http://127.0.0.1:{link.port}", **settings) as proxy,
             ClientSession(cookie_jar=DummyCookieJar()) as tool,
         ):
             yield proxy, link, records, tool
@@ -91,6 +91,13 @@ async def fetch(tool: ClientSession, proxy: Proxy, kind: str, number: int) -> tu
 
 
 OFFSETS = [0, 1, 17, 40, 60, 1000, 100_000, FULL // 2 + 60, FULL - 1]
+
+
+def patience(act: Act) -> float:
+    """Only silence has to be waited for; a loaded machine is slow."""
+    return 1 if act is Act.BLACKHOLE else 60
+
+
 BREAKING = [Act.RESET, Act.CUT, Act.HALF_CLOSE, Act.BLACKHOLE]
 
 
@@ -98,7 +105,7 @@ BREAKING = [Act.RESET, Act.CUT, Act.HALF_CLOSE, Act.BLACKHOLE]
 @pytest.mark.parametrize("act", BREAKING)
 async def test_answer_that_breaks_anywhere_is_never_short_and_whole(act: Act, kind: str) -> None:
     for offset in OFFSETS if act is not Act.BLACKHOLE else [0, 40, 100_000]:
-        async with linked() as (proxy, link, _, tool):
+        async with linked(read_timeout=patience(act)) as (proxy, link, _, tool):
             link.fault = Fault(act, Way.DOWN, offset)
             status, body = await fetch(tool, proxy, kind, 1)
             assert (status, body is None) in {(502, False), (504, False), (200, True)}, offset
@@ -110,8 +117,8 @@ async def test_answer_that_breaks_anywhere_is_never_short_and_whole(act: Act, ki
 @pytest.mark.parametrize("act", [Act.RESET, Act.CUT, Act.BLACKHOLE])
 async def test_upload_that_breaks_anywhere_is_never_stored_short(act: Act) -> None:
     body = body_of(7)
-    for offset in (0, 20, 100, 1000, 100_000, 390_000):
-        async with linked() as (proxy, link, records, tool):
+    for offset in (0, 20, 100, 1000, 100_000, 390_000) if act is not Act.BLACKHOLE else (0, 100_000):
+        async with linked(read_timeout=patience(act)) as (proxy, link, records, tool):
             link.fault = Fault(act, Way.UP, offset)
             async with tool.post(f"{proxy.url}/Binary", data=body) as response:
                 assert response.status in {502, 504}, offset
@@ -163,7 +170,7 @@ async def test_no_tool_gets_anothers_record_while_links_break() -> None:
 
 async def test_crowd_of_which_a_quarter_leaves_leaves_nothing_behind() -> None:
     crowd = 300
-    async with linked(connect_timeout=20) as (proxy, _, records, _):
+    async with linked(connect_timeout=60) as (proxy, _, records, _):
         port = int(proxy.url.rpartition(":")[2])
 
         async def one(number: int) -> bool:

@@ -115,13 +115,3 @@ async def test_program_serves_a_plain_search() -> None:
         (answer,) = await running.ask(get())
 
         assert (answer.status, running.upstream.lines) == (200, [SEARCH])
-
-
-async def test_command_line_of_the_program_holds_no_token() -> None:
-    async with program() as running:
-        file = f"/proc/{running.process.pid}/cmdline"
-        if os.path.exists(file):
-            with open(file, "rb") as stream:
-                assert TOKEN.encode() not in stream.read()
-        (answer,) = await running.ask(get())
-        assert answer.status == 200

@@ -72,9 +72,9 @@ class FaultLink:
         up = asyncio.ensure_future(self._carry(reader, far_writer, fault, Way.UP))
         down = asyncio.ensure_future(self._carry(far_reader, writer, fault, Way.DOWN))
         try:
-            done, _ = await asyncio.wait({up, down}, return_when=asyncio.FIRST_EXCEPTION)
-            if all(way.exception() is None for way in done):
-                await asyncio.wait({up, down})
+            await asyncio.wait({up, down}, return_when=asyncio.FIRST_EXCEPTION)
+        except asyncio.CancelledError:
+            return  # the test is over
         finally:
             for way in (up, down):
                 way.cancel()
