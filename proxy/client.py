@@ -47,7 +47,8 @@ FEW = 4
 def request_head(request: web.BaseRequest) -> RequestHead:
     """The head as it came."""
     target = request.raw_path.encode("utf-8", "surrogateescape")
-    return RequestHead(request.method, target, Fields(request.raw_headers), request.body_exists)
+    fields = Fields(request.raw_headers)
+    return RequestHead(request.method, target, fields, request.body_exists, request.version)
 
 
 class Upload:
@@ -183,6 +184,10 @@ class ClientAnswer(web.StreamResponse):
         await self.feed(pieces)
         if self._is_chunked:
             await self._write(b"0\r\n\r\n", 0)
+
+    def close(self) -> None:
+        """Take no other request on this connection: what follows this one may be a part of it."""
+        self._closes = True
 
     def abort(self) -> None:
         """Cut the connection."""

@@ -18,6 +18,8 @@ class ProxyError(Exception):
 
     status: ClassVar[int] = 500
     issue_code: ClassVar[str] = "exception"
+    ends_connection: ClassVar[bool] = False
+    """Whether the tool's connection may not be read any further."""
 
     def __init__(self, message: str, *, hint: str = "", retry_after: int | None = None) -> None:
         super().__init__(message)
@@ -43,10 +45,11 @@ class RequestRefused(ProxyError):
 
 
 class BadRequest(RequestRefused):
-    """The request is not one that HTTP or FHIR allows."""
+    """The request is not one that HTTP or FHIR allows, so where it ends is in doubt (RFC 9112 section 6.1)."""
 
     status = 400
     issue_code = "structure"
+    ends_connection = True
 
 
 class NotFound(RequestRefused):

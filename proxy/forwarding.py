@@ -68,6 +68,8 @@ async def forward(request: web.BaseRequest, site: Site) -> web.StreamResponse:
     except ProxyError as error:
         failed = error
         if client.sent_head is None:
+            if error.ends_connection:
+                client.close()
             await client.send(
                 *failure(error, head, exchange.attempts if exchange else 0), body_exists=head.method != "HEAD"
             )

@@ -85,12 +85,13 @@ class Fields:
 
 @dataclass(frozen=True, slots=True)
 class RequestHead:
-    """The head of a request: method, target as sent, fields, and whether a body follows."""
+    """The head of a request: method, target as sent, fields, whether a body follows, and its HTTP version."""
 
     method: str
     target: bytes
     fields: Fields
     body_exists: bool = False
+    version: tuple[int, int] = (1, 1)
 
 
 @dataclass(frozen=True, slots=True)

@@ -301,6 +301,8 @@ class CachedAuthenticator:
     def _remember(self, error: ProxyError, *, is_ahead: bool) -> None:
         now = self._now()
         pause = FAILURE_PAUSE if error.retry_after is None else min(error.retry_after, LONGEST_PAUSE)
+        if isinstance(error, IdentityProviderUnavailable):
+            error.retry_after = math.ceil(pause)
         self._ahead_from = now + max(pause, AHEAD_PAUSE)
         if is_ahead:
             _log.warning("The token is still good but could not be renewed: %s", error.message)

@@ -203,7 +203,7 @@ class Exchange:
             return None
         if self._credentials is None and b"authorization" in self._head.fields:
             return None  # What was refused is the tool's own, before a server that gets nothing from us.
-        challenges = parse_challenges(head.fields)
+        challenges = parse_challenges(_without_token(head.fields, self._credentials))
         if self._is_renewed:
             raise refused_after_sign_in(self._rules.config, challenges)
         self._is_renewed = True
@@ -345,6 +345,16 @@ def _transformed(fields: Fields, dropped: Collection[bytes]) -> Fields:
         if name not in dropped:
             lines.append((line[0], _weak(line[1])) if name == b"etag" else line)
     return Fields(tuple(lines))
+
+
+def _without_token(fields: Fields, credentials: Credentials | None) -> Fields:
+    """A 401's fields without the token that it quotes: its words go to the tool and into the log."""
+    token = credentials.authorization.partition(b" ")[2] if credentials else b""
+    return (
+        _mapped(fields, {b"www-authenticate"}, lambda value: value.replace(token, b"***"))
+        if token
+        else fields
+    )
 
 
 def _coding(fields: Fields) -> str:

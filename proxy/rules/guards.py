@@ -107,6 +107,13 @@ def guard(head: RequestHead, listener: Listener) -> None:
         check(head, listener)
 
 
+def _version(head: RequestHead, _: Listener) -> None:
+    """The parser reads HTTP/0.9 and HTTP/2.0 as well, whose messages end elsewhere."""
+    if head.version not in {(1, 0), (1, 1)}:
+        major, minor = head.version
+        raise BadRequest(f"HTTP/{major}.{minor} is not spoken here", hint="Use HTTP/1.1.")
+
+
 def _host(head: RequestHead, listener: Listener) -> None:
     """DNS rebinding: a page whose name was made to resolve to loopback is same-origin with what it calls."""
     hosts = head.fields.get_all(b"host")
@@ -272,6 +279,7 @@ def _web_socket(head: RequestHead, _: Listener) -> None:
 
 
 _GUARDS: tuple[Callable[[RequestHead, Listener], None], ...] = (
+    _version,
     _host,
     _origin,
     _fetch_site,

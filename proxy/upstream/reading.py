@@ -6,6 +6,7 @@ only counted and never goes through the parser: for large bodies that is most of
 
 from __future__ import annotations
 
+import re
 from enum import Enum
 
 import httptools
@@ -24,6 +25,7 @@ MAX_BARREN_BYTES = 64 * 1024
 """Bytes in a row that yield no body: chunk extensions and trailers are not a second one."""
 
 _HEAD_END = b"\r\n\r\n"
+_CONTROLS = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")  # RFC 9112 section 4: a reason holds none but HTAB
 
 
 class _End(Enum):
@@ -180,6 +182,9 @@ class ResponseReader:
         status = self._parser.get_status_code()
         if not self._headers_done or not 100 <= status <= 599 or status == 101:
             raise self._error(f"the status {status}")
+        # llhttp takes any byte in a reason phrase but CR and LF; a terminal would obey some of them.
+        if _CONTROLS.search(self._reason):
+            raise self._error("a reason phrase that holds control characters")
         if status >= 200:
             self._http_1_0 = self._parser.get_http_version() == "1.0"
             self._frame(status)

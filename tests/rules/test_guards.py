@@ -1,4 +1,5 @@
 import re
+from dataclasses import replace
 from urllib.parse import unquote_to_bytes
 
 import pytest
@@ -41,6 +42,19 @@ def reason(request: RequestHead) -> str:
     except RequestRefused as error:
         return error.message
     return ""
+
+
+@pytest.mark.parametrize("version", [(1, 0), (1, 1)])
+def test_version_that_is_spoken_passes(version: tuple[int, int]) -> None:
+    guard(replace(head(), version=version), LISTENER)
+
+
+@pytest.mark.parametrize("version", [(0, 9), (1, 2), (2, 0)])
+def test_other_version_is_refused(version: tuple[int, int]) -> None:
+    error = refusal(replace(head(), version=version))
+
+    assert isinstance(error, BadRequest)
+    assert error.ends_connection
 
 
 def test_ordinary_request_passes() -> None:
