@@ -24,6 +24,8 @@ Rooms (each imports only from those below it; import-linter holds the order, see
       headers.py        which fields cross the proxy, and how they change
       challenges.py     WWW-Authenticate -> Challenge
       audiences.py      whom a token is for, and what to say when the server expects another
+      tokens.py         what a token says of itself, and what is off about it
+      accounts.py       who has signed in, and whether the settings let them
       capabilities.py   hide the server's own OAuth from tools
       outcome.py        ProxyError -> OperationOutcome
     config/         text -> Config, or ConfigError naming every wrong key

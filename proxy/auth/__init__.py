@@ -1,6 +1,7 @@
 """Ways to obtain credentials, one file each.
 
-`seams` says what an Authenticator is and what it needs from outside. `cache` keeps one token for all who ask.
+`seams` says what an Authenticator is and what it needs from outside. `cache` keeps one token for all who ask,
+`gate` looks at what comes out.
 A way to sign in is a TokenSource under that cache: an app's (`client_secret`), or a person's (`person`, by
 `interactive` or `device_code`). They reach Entra ID through `entra`, where MSAL lives, at the authority that
 `authorities` decides on and for what `registration` says; `answers` and `aadsts` turn refusals into errors.
@@ -18,6 +19,7 @@ from .browser import SystemBrowser
 from .client_secret import client_secret
 from .clock import Clock, SystemClock
 from .device_code import device_code
+from .gate import Gate
 from .interactive import interactive
 from .seams import Authenticator, Browser, Probe, Seams, Tell
 from .token import TokenAuthenticator
@@ -27,6 +29,7 @@ __all__ = [
     "Authenticator",
     "Browser",
     "Clock",
+    "Gate",
     "Probe",
     "Seams",
     "SystemBrowser",
@@ -36,9 +39,9 @@ __all__ = [
 ]
 
 
-def authenticator(config: ServerConfig, seams: Seams) -> Authenticator:
+def authenticator(config: ServerConfig, seams: Seams) -> Gate:
     """The Authenticator for a server's settings; ConfigError tells all that they lack."""
-    return METHODS[config.auth](config, seams)
+    return Gate(METHODS[config.auth](config, seams), config, seams)
 
 
 def _anonymous(_config: ServerConfig, _seams: Seams) -> Authenticator:
@@ -47,7 +50,7 @@ def _anonymous(_config: ServerConfig, _seams: Seams) -> Authenticator:
 
 def _auto(config: ServerConfig, seams: Seams) -> Authenticator:
     def make(method: AuthMethod, probe: Probe) -> Authenticator:
-        return authenticator(config.model_copy(update={"auth": method}), replace(seams, probe=probe))
+        return METHODS[method](config.model_copy(update={"auth": method}), replace(seams, probe=probe))
 
     return AutoAuthenticator(config, seams, make)
 

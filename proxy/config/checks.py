@@ -106,6 +106,12 @@ def _token_is_given(server: ServerConfig) -> str | None:
     return f"needs {_give('token_file', 'token')}"
 
 
+def _organization_signs_in(server: ServerConfig) -> str | None:
+    if server.auth != "anonymous" or not server.require_organizational_account:
+        return None
+    return "is true, and anonymous is no account; name another way to sign in, or leave it to auto"
+
+
 def _redirect_needs_browser(server: ServerConfig) -> str | None:
     if not server.redirect_port or server.auth in {"auto", "interactive"}:
         return None
@@ -131,6 +137,7 @@ CHECKS = (
         _secret_has_identity,
     ),
     Check(("auth", "token", "token_file"), _token_is_given),
+    Check(("require_organizational_account", "auth"), _organization_signs_in),
     Check(("redirect_port", "auth"), _redirect_needs_browser),
     Check(("redirect_port", "listen"), _redirect_is_not_listener),
 )

@@ -39,7 +39,9 @@ def test_names_follow_one_rule(key: str, flag: str, variable: str) -> None:
 def test_kinds_come_from_the_models() -> None:
     assert {"client_secret", "token"} == {key for key, setting in SETTINGS.items() if setting.is_secret}
     assert {"aliases", "allowed_hosts"} == {key for key, setting in SETTINGS.items() if setting.is_list}
-    assert {"allow_remote"} == {key for key, setting in SETTINGS.items() if setting.is_switch}
+    assert {"allow_remote", "require_organizational_account"} == {
+        key for key, setting in SETTINGS.items() if setting.is_switch
+    }
     assert {"base_url"} == {key for key, setting in SETTINGS.items() if setting.is_required}
     assert {"drain_timeout", "log_level", "log_format"} == {
         key for key, setting in SETTINGS.items() if not setting.per_server
