@@ -77,6 +77,10 @@ class Proxy:
             self._listeners.append(await loop.create_server(self._front, sock=bound, backlog=BACKLOG))
         self.url = _local_url(self.config, port)
 
+    async def sign_in(self) -> None:
+        """Obtain credentials now, without opening the listener."""
+        await self._authenticator.credentials()
+
     async def stop(self, drain_timeout: float, cut: asyncio.Event | None = None) -> None:
         """Accept no more; let running exchanges end within `drain_timeout` seconds or until `cut`."""
         for listener in self._listeners:

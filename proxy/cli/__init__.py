@@ -43,6 +43,9 @@ class Listed:
 COMMANDS = MappingProxyType(
     {
         "run": Listed(".run", "Put a secured FHIR server on localhost."),
+        "login": Listed(".login", "Sign in now, so that a later start needs nobody."),
+        "accounts": Listed(".accounts", "List who is signed in."),
+        "logout": Listed(".logout", "Forget a sign-in."),
         "demo": Listed(".demo", "Show it all working, without an Azure account."),
         "sandbox": Listed(".sandbox", "Start a tenant like Entra ID and a FHIR server, for your own tool."),
         "config": Listed(".config", "Show the settings in effect, or the schema of the file."),
