@@ -21,6 +21,7 @@ from typing import Protocol
 
 import portalocker
 
+from ..errors import ConfigError
 from ..rules.accounts import Account
 from .keyring import Keyring, KeyringMissing
 from .private_file import PrivateFile, make_folder
@@ -131,12 +132,14 @@ class Kept:
     @contextmanager
     def _locked(self) -> Iterator[None]:
         path = self._store.path.with_suffix(LOCK)
-        make_folder(path.parent)
         lock = portalocker.Lock(path, "a", timeout=LOCK_SECONDS, check_interval=0.05)
         try:
+            make_folder(path.parent)
             lock.acquire()
         except portalocker.LockException:
             _log.warning("%s is held by another process for long; going on without it", path)
+        except OSError as error:
+            raise self._inaccessible(error) from error
         try:
             yield
         finally:
@@ -151,6 +154,8 @@ class Kept:
                 self._warn(f"{self._store.path}, where sign-ins are kept, is damaged and not used")
             self._is_damaged = True
             return None
+        except OSError as error:
+            raise self._inaccessible(error) from error
 
     def _opened(self, text: str) -> Sections:
         if not text:
@@ -173,6 +178,12 @@ class Kept:
             self._unsaved = sections
         else:
             self._unsaved, self._is_damaged = {}, False
+
+    def _inaccessible(self, error: OSError) -> ConfigError:
+        return ConfigError(
+            f"{self._store.path}, where sign-ins are kept, cannot be used: {error.strerror or error}",
+            hint='Let this user write there, name another place by XDG_STATE_HOME, or set token_cache = "none".',
+        )
 
     def _identity(self) -> tuple[int, str, str]:
         return FORMAT, self._authority, self._client_id

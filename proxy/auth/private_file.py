@@ -60,8 +60,7 @@ class PrivateFile:
         if not self.path.parent.exists():
             return None
         check_folder(self.path.parent)
-        if self.path.is_symlink():
-            raise _refused(self.path, "is a symbolic link")
+        self.check()  # opening a pipe would wait for its other end
         try:
             descriptor = os.open(self.path, os.O_RDONLY | _NO_FOLLOW)
         except FileNotFoundError:
@@ -77,7 +76,7 @@ class PrivateFile:
     def write(self, text: str) -> None:
         """Put the text into the place of what was there, at once: a crash leaves the old one."""
         make_folder(self.path.parent)
-        self.read_status()
+        self.check()
         draft = self.path.with_name(f".{self.path.name}.{secrets.token_hex(8)}")
         descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NO_FOLLOW, 0o600)
         try:
@@ -95,7 +94,7 @@ class PrivateFile:
         """Remove the file, if there is one."""
         self.path.unlink(missing_ok=True)
 
-    def read_status(self) -> None:
+    def check(self) -> None:
         """Check what is there, without reading it."""
         with suppress(FileNotFoundError):
             _check(self.path, os.lstat(self.path), is_kind=stat.S_ISREG)

@@ -10,9 +10,11 @@ import stat
 import sys
 from pathlib import Path
 
+import msal_extensions
 import pytest
 
 from proxy.auth import Gate, Seams, authenticator
+from proxy.auth.kept import all_kept
 from proxy.auth.private_file import state_folder
 from proxy.errors import AuthenticationFailed, ConfigError, SignInRequired
 from proxy.model import Challenge, Rejection
@@ -274,3 +276,36 @@ async def test_signed_out_elsewhere_is_signed_out_here(
     with pytest.raises(SignInRequired):
         await waiter
     await signing.close()
+
+
+async def test_encrypted_sign_in_outlives_the_process(
+    settings: Settings,
+    seams: Seams,
+    folder: Path,
+    browser: ScriptedBrowser,
+    lines: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # What the library does where there is a keyring, less the encryption, which no test machine has.
+    monkeypatch.setattr(msal_extensions, "build_encrypted_persistence", msal_extensions.FilePersistence)
+    for _ in range(2):
+        await signed_in(settings, seams, token_cache="auto")
+    (kept,) = all_kept(folder, lines.append)
+    (one,) = kept.accounts()
+    kept.forget(one.account)
+    await signed_in(settings, seams, token_cache="encrypted")
+
+    assert one.account.username == MEMBER.username
+    assert len(browser.opened) == 2
+    assert not any("lasts until" in line or "damaged" in line for line in lines)
+
+
+async def test_place_that_cannot_be_written_is_told(
+    settings: Settings, seams: Seams, folder: Path, browser: ScriptedBrowser
+) -> None:
+    folder.parent.parent.mkdir(parents=True, exist_ok=True)
+    folder.parent.write_text("a file where a folder should be")
+    with pytest.raises(ConfigError, match="cannot be used"):
+        await signed_in(settings, seams)
+
+    assert browser.opened == []
