@@ -36,6 +36,8 @@ Rooms (each imports only from those below it; import-linter holds the order, see
       claims.py         what a token says of itself, for people
       correlation.py    the id by which an exchange is found again
       audiences.py      whom a token is for, and what to say when the server expects another
+      tokens.py         what a token says of itself, and what is off about it
+      accounts.py       who has signed in, and whether the settings let them
       capabilities.py   hide the server's own OAuth from tools
       outcome.py        ProxyError -> OperationOutcome
     config/         text -> Config, or ConfigError naming every wrong key

@@ -1,6 +1,7 @@
 """Ways to obtain credentials, one file each.
 
-`seams` says what an Authenticator is and what it needs from outside. `cache` keeps one token for all who ask.
+`seams` says what an Authenticator is and what it needs from outside. `cache` keeps one token for all who ask,
+`gate` looks at what comes out.
 A way to sign in is a TokenSource under that cache: an app's (`client_secret`, `client_certificate`,
 `workload_identity`, with what `proofs` sends), or a person's (`person`, by `interactive` or `device_code`).
 They reach Entra ID through `entra`, where MSAL lives, at the authority that `authorities` decides on and for
@@ -24,6 +25,7 @@ from .client_secret import client_secret
 from .clock import Clock, SystemClock
 from .command import command
 from .device_code import device_code
+from .gate import Gate
 from .interactive import interactive
 from .managed_identity import managed_identity
 from .seams import Authenticator, Browser, Probe, Seams, Tell
@@ -35,6 +37,7 @@ __all__ = [
     "Authenticator",
     "Browser",
     "Clock",
+    "Gate",
     "Probe",
     "Seams",
     "SystemBrowser",
@@ -44,9 +47,9 @@ __all__ = [
 ]
 
 
-def authenticator(config: ServerConfig, seams: Seams) -> Authenticator:
+def authenticator(config: ServerConfig, seams: Seams) -> Gate:
     """The Authenticator for a server's settings; ConfigError tells all that they lack."""
-    return METHODS[config.auth](config, seams)
+    return Gate(METHODS[config.auth](config, seams), config, seams)
 
 
 def _anonymous(_config: ServerConfig, _seams: Seams) -> Authenticator:
@@ -55,7 +58,7 @@ def _anonymous(_config: ServerConfig, _seams: Seams) -> Authenticator:
 
 def _auto(config: ServerConfig, seams: Seams) -> Authenticator:
     def make(method: AuthMethod, probe: Probe) -> Authenticator:
-        return authenticator(config.model_copy(update={"auth": method}), replace(seams, probe=probe))
+        return METHODS[method](config.model_copy(update={"auth": method}), replace(seams, probe=probe))
 
     return AutoAuthenticator(config, seams, make)
 

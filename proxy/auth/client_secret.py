@@ -10,6 +10,8 @@ from ..errors import AuthenticationFailed
 from ..model import Rejection
 from ..rules.rejections import refused_after_sign_in
 from .cache import AccessToken, CachedAuthenticator
+from .claims import ClaimsChallenges
+from .clock import Clock
 from .entra import Entra
 from .registration import Permission, authority_when_needed, registration, require
 from .seams import Authenticator, Seams
@@ -25,19 +27,21 @@ def client_secret(config: ServerConfig, seams: Seams) -> Authenticator:
         seams.clock,
     )
     explain = partial(refused_after_sign_in, config)
-    return CachedAuthenticator(ClientSecretSource(config, entra), seams.clock, explain)
+    return CachedAuthenticator(ClientSecretSource(config, entra, seams.clock), seams.clock, explain)
 
 
 class ClientSecretSource:
     """A TokenSource that reads the secret anew each time, so that a rotated one needs no restart."""
 
-    def __init__(self, config: ServerConfig, entra: Entra) -> None:
+    def __init__(self, config: ServerConfig, entra: Entra, clock: Clock) -> None:
         self._config = config
         self._entra = entra
+        self._claims = ClaimsChallenges(config, clock)
 
-    async def acquire(self, *, rejected: Rejection | None) -> AccessToken:  # noqa: ARG002  all are new
+    async def acquire(self, *, rejected: Rejection | None) -> AccessToken:
         """A new token of the app."""
-        return await self._entra.app_token(await in_thread(self._secret))
+        claims = self._claims.wanted(rejected)
+        return await self._entra.app_token(await in_thread(self._secret), claims=claims)
 
     async def close(self) -> None:
         """Close the connections to Entra ID."""

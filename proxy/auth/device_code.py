@@ -11,6 +11,7 @@ from .answers import cleaned
 from .cache import AccessToken, CachedAuthenticator
 from .clock import Clock
 from .entra import Entra
+from .people import People
 from .person import Announce, PersonalSource
 from .registration import Permission, authority_when_needed, registration, require
 from .seams import Authenticator, Seams
@@ -23,6 +24,7 @@ def device_code(config: ServerConfig, seams: Seams) -> Authenticator:
         authority_when_needed(config, seams.probe),
         registration(config, Permission.PERSON),
         seams.clock,
+        people=People(config, seams.tell),
     )
     source = PersonalSource(config, seams, entra, DeviceWay(seams.clock, entra))
     return CachedAuthenticator(source, seams.clock, partial(refused_after_sign_in, config), source)

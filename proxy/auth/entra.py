@@ -8,20 +8,22 @@ first such thread, since that takes 0.2 s. Calls to one Entra object come one af
 from __future__ import annotations
 
 import asyncio
-import base64
-import json
 import logging
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from ..errors import AuthenticationFailed, IdentityProviderUnavailable, SignInRequired
+from ..rules.accounts import Account
 from .answers import Answer, Question, refusal, seconds, senseless, token
 from .authorities import Authority
 from .cache import AccessToken
 from .clock import Clock
 from .flows import CodeFlow, DeviceFlow
+from .kept import Kept, account_of_entry
+from .people import People, account_in
 from .proofs import Proof, credential
 from .registration import Registration
 from .threads import in_thread
@@ -30,6 +32,10 @@ if TYPE_CHECKING:
     import msal
 
     from .http import EntraHttp
+
+CAPABILITIES = ("CP1",)
+"""Told to Entra ID with each request: claims challenges are understood here (Microsoft, "Claims challenges,
+claims requests, and client capabilities")."""
 
 PENDING = frozenset({"authorization_pending", "slow_down"})
 """Errors of a device code that mean: ask again later (RFC 8628 section 3.5)."""
@@ -62,6 +68,12 @@ class _Room:
     app: msal.ClientApplication = field(repr=False)
     replays: dict[str, object] = field(repr=False)
     http: EntraHttp = field(repr=False)
+    kept: Kept | None = None
+    """Where people's sign-ins outlive the process."""
+
+    def shared(self) -> AbstractContextManager[None]:
+        """Work with what is kept as it is now, alone among all processes."""
+        return nullcontext() if self.kept is None else self.kept.shared(self.app.token_cache)
 
 
 class Entra:
@@ -77,6 +89,8 @@ class Entra:
         registration: Registration,
         clock: Clock,
         limits: TimeLimits = TimeLimits(),
+        *,
+        people: People | None = None,
     ) -> None:
         self._ask_authority = authority
         self._authority: Authority | None = None
@@ -85,47 +99,80 @@ class Entra:
         self._clock = clock
         self._limits = limits
         self._room: _Room | None = None
-        self._account: Mapping[str, str] | None = None
+        self._people = people
+        self._entry: Mapping[str, str] | None = None
+        self._claims: str | None = None
+        self._somebody_was_refused = False
         self._is_closed = False
+        self.account: Account | None = None
+        """Whoever has signed in last; None before."""
 
     @property
     def account_name(self) -> str:
         """The user name of whoever has signed in last; empty before."""
-        return self._account["username"] if self._account is not None else ""
+        return self.account.username if self.account is not None else ""
 
-    async def app_token(self, proof: Proof) -> AccessToken:
-        """A new token of the app itself, which a secret or an assertion proves."""
+    async def app_token(self, proof: Proof, *, claims: str | None = None) -> AccessToken:
+        """A new token of the app itself, which a secret or an assertion proves.
+
+        `claims` are what a server wants of the token, as a JSON object.
+        """
 
         def ask(room: _Room) -> Answer:
             room.app.remove_tokens_for_client()
-            return _mapping(room.app.acquire_token_for_client(self._scopes, **_outages()))
+            acquire = room.app.acquire_token_for_client
+            return _mapping(acquire(self._scopes, claims_challenge=claims, **_outages()))
 
         asked_at = self._clock.time()
         return token(await self._call(ask, proof), self._question(), asked_at)
 
-    async def renewed(self, *, force: bool) -> AccessToken:
-        """A token by the refresh token of whoever has signed in; `force` for one that MSAL does not hold."""
-        if self._account is None:
+    async def renewed(self, *, force: bool, claims: str | None = None) -> AccessToken:
+        """A token by the refresh token of whoever has signed in; `force` for one that MSAL does not hold.
+
+        `claims` are what a server wants of the token, as a JSON object; where that needs the person, the next
+        sign-in asks for it.
+        """
+        self._claims = claims or self._claims
+        if self._entry is None and (self._people is None or not self._people.are_kept):
             raise SignInRequired("Nobody has signed in yet", hint="Sign in.")
 
         def ask(room: _Room) -> Answer:
-            silent = room.app.acquire_token_silent_with_error
-            return _mapping(silent(self._scopes, self._account, force_refresh=force, **_outages()))
+            with room.shared():
+                if self._entry is None:
+                    self._pick(room)
+                return _mapping(
+                    room.app.acquire_token_silent_with_error(
+                        self._scopes,
+                        self._entry,
+                        force_refresh=force,
+                        claims_challenge=self._claims,
+                        **_outages(),
+                    )
+                )
 
         asked_at = self._clock.time()
         answer = await self._call(ask)
         if not answer:
             raise SignInRequired("There is no refresh token to renew the sign-in with", hint="Sign in again.")
-        return token(answer, self._question(by_person=False), asked_at)
+        renewed = token(answer, self._question(by_person=False), asked_at)
+        self._claims = None
+        return renewed
 
     async def code_flow(self, redirect_uri: str) -> CodeFlow:
         """Begin a sign-in in the browser; the first lets the person choose the account, others name it."""
 
         def ask(room: _Room) -> Answer:
-            who = {"login_hint": self.account_name} if self.account_name else {"prompt": "select_account"}
+            name = self.account_name or (self._people.expected if self._people is not None else "")
+            who = {"login_hint": name} if name else {}
+            if not name or self._somebody_was_refused:
+                who["prompt"] = "select_account"
             return _mapping(
                 room.app.initiate_auth_code_flow(
-                    self._scopes, redirect_uri=redirect_uri, response_mode="form_post", **who
+                    self._scopes,
+                    redirect_uri=redirect_uri,
+                    response_mode="form_post",
+                    claims_challenge=self._claims,
+                    **who,
                 )
             )
 
@@ -135,14 +182,20 @@ class Entra:
     async def redeemed(self, flow: CodeFlow, answer: Mapping[str, str]) -> AccessToken:
         """The token for what the browser brought back."""
         asked_at = self._clock.time()
-        result = await self._call(
-            lambda room: self._pinned(room, room.app.acquire_token_by_auth_code_flow(flow.flow, dict(answer)))
-        )
-        return token(result, self._question(), asked_at)
+
+        def ask(room: _Room) -> Answer:
+            with room.shared():
+                return self._pinned(room, room.app.acquire_token_by_auth_code_flow(flow.flow, dict(answer)))
+
+        return token(await self._call(ask), self._question(), asked_at)
 
     async def device_flow(self) -> DeviceFlow:
         """Begin a sign-in on another device."""
-        answer = await self._call(lambda room: _mapping(room.app.initiate_device_flow(self._scopes)))
+
+        def ask(room: _Room) -> Answer:
+            return _mapping(room.app.initiate_device_flow(self._scopes, claims_challenge=self._claims))
+
+        answer = await self._call(ask)
         if "error" in answer:
             raise refusal(answer, self._question())
         texts = [answer.get(key) for key in ("verification_uri", "user_code", "message")]
@@ -157,7 +210,9 @@ class Entra:
         def ask(room: _Room) -> Answer:
             flow.flow["latest_attempt_at"] = 0  # MSAL warns by its own clock; the caller waits by ours
             poll = room.app.acquire_token_by_device_flow
-            return self._pinned(room, poll(flow.flow, exit_condition=lambda _flow: True))
+            with room.shared():
+                result = poll(flow.flow, claims_challenge=self._claims, exit_condition=lambda _flow: True)
+                return self._pinned(room, result)
 
         asked_at = self._clock.time()
         answer = await self._call(ask)
@@ -170,13 +225,50 @@ class Entra:
             self._room.http.close()
 
     def _pinned(self, room: _Room, result: object) -> Answer:
-        """The answer to a sign-in; from now on its account is the one that is renewed."""
+        """The answer to a sign-in; from now on its account is the one that is renewed.
+
+        SignInRequired for an account that the settings refuse, of which nothing is kept then.
+        """
         answer = _mapping(result)
-        if "access_token" in answer:
-            home = _home_account_id(answer)
-            accounts = room.app.get_accounts()
-            self._account = next((one for one in accounts if one["home_account_id"] == home), None)
+        if "access_token" not in answer:
+            return answer
+        account, before = account_in(answer), self._entry
+        entries = room.app.get_accounts()
+        entry = next((one for one in entries if one["home_account_id"] == account.home_account_id), None)
+        refused = self._people.refused(account, room.authority) if self._people is not None else None
+        if refused is not None:
+            if entry is not None and entry != before:
+                room.app.remove_account(entry)
+            self._somebody_was_refused = True
+            raise SignInRequired(refused.message, hint=refused.fix)
+        if before is not None and entry is not None and before["home_account_id"] != entry["home_account_id"]:
+            room.app.remove_account(before)
+        self._entry, self.account = entry, account
+        self._claims, self._somebody_was_refused = None, False
         return answer
+
+    def _pick(self, room: _Room) -> None:
+        """Go on as the one account that is kept and that the settings take.
+
+        SignInRequired where there is none, AuthenticationFailed where there are several.
+        """
+        people = self._people
+        found = {
+            account.home_account_id: (account, entry)
+            for entry in room.app.get_accounts()
+            for account in [account_of_entry(entry)]
+            if people is not None and people.refused(account, room.authority) is None
+        }
+        if not found:
+            raise SignInRequired("Nobody has signed in yet", hint="Sign in.")
+        if len(found) > 1:
+            names = ", ".join(sorted(account.username for account, _ in found.values()))
+            raise AuthenticationFailed(
+                f"Several accounts are signed in for {self._registration.base_url}: {names}",
+                hint="Say which one to use with --account NAME, or sign the others out: fhir-auth-proxy logout "
+                "NAME.",
+            )
+        ((self.account, self._entry),) = found.values()
 
     def _question(self, *, by_person: bool = True) -> Question:
         tenant = self._authority.tenant if self._authority is not None else ""
@@ -237,6 +329,7 @@ class Entra:
 
         http = EntraHttp(self._registration.ca_bundle, self._limits.connect, self._limits.read)
         replays: dict[str, object] = {}
+        room = None
         application = msal.PublicClientApplication if proof is None else msal.ConfidentialClientApplication
         try:
             app = application(
@@ -246,20 +339,22 @@ class Entra:
                 instance_discovery=False,  # `authorities` has judged the host; nobody else is asked about it
                 http_client=http,
                 http_cache=replays,
+                client_capabilities=list(CAPABILITIES),
+                token_cache=msal.SerializableTokenCache(),
             )
+            kept = self._people.kept(authority) if self._people is not None else None
+            room = _Room(authority, proof, app, replays, http, kept)
         except RequestException:  # some are ValueErrors as well
-            http.close()
             raise
         except ValueError as error:
-            http.close()
             raise AuthenticationFailed(
                 f"{_host(authority)} knows no tenant {authority.tenant!r}",
                 hint="Check the tenant (--tenant, AZURE_TENANT_ID) and the cloud that it is in.",
             ) from error
-        except BaseException:  # what metadata without sense leads to
-            http.close()
-            raise
-        return _Room(authority, proof, app, replays, http)
+        finally:
+            if room is None:
+                http.close()
+        return room
 
 
 def _outages() -> dict[str, object]:
@@ -274,13 +369,6 @@ def _outages() -> dict[str, object]:
 def _mapping(result: object) -> Answer:
     """What MSAL returns; empty for None, which means that it has nothing to work with."""
     return result if isinstance(result, dict) else {}
-
-
-def _home_account_id(answer: Answer) -> str | None:
-    """The account in MSAL's terms: object and tenant id of its home, from `client_info`."""
-    text = str(answer.get("client_info", ""))
-    info = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)) or b"{}")
-    return f"{info['uid']}.{info['utid']}" if {"uid", "utid"} <= info.keys() else None
 
 
 def _host(authority: Authority) -> str:

@@ -12,6 +12,7 @@ from ..rules.rejections import refused_after_sign_in
 from .cache import AccessToken, CachedAuthenticator
 from .entra import Entra
 from .flows import CodeFlow
+from .people import People
 from .person import Announce, PersonalSource
 from .receiver import LOOPBACK, Receiver
 from .registration import Permission, authority_when_needed, registration, require
@@ -26,6 +27,7 @@ def interactive(config: ServerConfig, seams: Seams) -> Authenticator:
         authority_when_needed(config, seams.probe),
         registration(config, Permission.PERSON),
         seams.clock,
+        people=People(config, seams.tell),
     )
     source = PersonalSource(config, seams, entra, BrowserWay(config, seams.browser, entra))
     return CachedAuthenticator(source, seams.clock, partial(refused_after_sign_in, config), source)

@@ -10,6 +10,7 @@ from ..config import ServerConfig
 from ..errors import SignInRequired
 from ..model import Rejection
 from .cache import AccessToken
+from .claims import ClaimsChallenges
 from .entra import Entra
 from .seams import Seams
 
@@ -35,13 +36,19 @@ class PersonalSource:
         self._tell = seams.tell
         self._entra = entra
         self._way = way
+        self._claims = ClaimsChallenges(config, seams.clock)
         self._where = ""
         self._token_is_issued = False
 
     async def acquire(self, *, rejected: Rejection | None) -> AccessToken:
         """A token by the refresh token; SignInRequired where that is missing, dead or not enough."""
-        token = await self._entra.renewed(force=self._token_is_issued or rejected is not None)
+        claims = self._claims.wanted(rejected)
+        force = self._token_is_issued or rejected is not None
+        is_first = self._entra.account is None
+        token = await self._entra.renewed(force=force, claims=claims)
         self._token_is_issued = True
+        if is_first:
+            self._tell_who()
         return token
 
     async def sign_in(self, reason: SignInRequired) -> AccessToken:
@@ -53,7 +60,7 @@ class PersonalSource:
         finally:
             self._where = ""
         self._token_is_issued = True
-        self._tell(f"{self._base_url}: signed in as {self._entra.account_name or 'an account without name'}")
+        self._tell_who()
         return token
 
     def awaited(self) -> SignInRequired | None:
@@ -69,6 +76,10 @@ class PersonalSource:
     async def close(self) -> None:
         """Close the connections to Entra ID."""
         self._entra.close()
+
+    def _tell_who(self) -> None:
+        account = self._entra.account
+        self._tell(f"{self._base_url}: signed in as {account or 'an account without name'}")
 
     async def _in_time(self) -> AccessToken:
         person = asyncio.ensure_future(self._way.sign_in(self._announce))

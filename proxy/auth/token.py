@@ -7,10 +7,7 @@ was refused, since a clock's tick can hide a change.
 
 from __future__ import annotations
 
-import base64
-import binascii
 import codecs
-import json
 import os
 import re
 import stat
@@ -23,6 +20,7 @@ from ..errors import AuthenticationFailed, ConfigError, SignInRequired
 from ..model import Credentials, Rejection
 from ..rules.audiences import audience_mismatch
 from ..rules.challenges import stated_error
+from ..rules.tokens import Claims, unverified_claims
 from .cache import FAILURE_PAUSE
 from .clock import Clock
 
@@ -67,7 +65,7 @@ class Bearer:
             raise ValueError("holds JSON and not a token alone")
         if not _B64TOKEN.fullmatch(value):
             raise ValueError("holds something else than one bearer token")
-        claims = _claims(value)
+        claims = unverified_claims(value)
         return cls(Credentials(f"Bearer {value}".encode("ascii")), _expiry(claims), _audience(claims))
 
 
@@ -217,26 +215,14 @@ def _text(content: bytes) -> str:
         raise ValueError("does not hold text") from None
 
 
-def _claims(value: str) -> dict[str, object]:
-    """The claims of a JWT (RFC 7519 section 3), unverified; none for an opaque or encrypted token."""
-    parts = value.split(".")
-    if len(parts) != 3:
-        return {}
-    try:
-        claims = json.loads(base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))
-    except (ValueError, RecursionError, binascii.Error):
-        return {}
-    return claims if isinstance(claims, dict) else {}
-
-
-def _expiry(claims: dict[str, object]) -> float | None:
+def _expiry(claims: Claims) -> float | None:
     value = claims.get("exp")
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= LATEST:
         return None
     return float(value)
 
 
-def _audience(claims: dict[str, object]) -> str:
+def _audience(claims: Claims) -> str:
     value = claims.get("aud")
     return value if isinstance(value, str) else ""
 

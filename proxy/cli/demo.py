@@ -105,6 +105,7 @@ class Demo:
             "auth": self.auth,
             "authority": self.sandbox.tenant.authority,
             "ca_bundle": str(self.ca_file),
+            "token_cache": "none",  # nothing of a demonstration stays behind
         }
         match self.auth:
             case "client-secret":

@@ -131,6 +131,12 @@ def _machine_is_one_identity(server: ServerConfig) -> str | None:
     return f"names its identity by {' and by '.join(given)} (AZURE_CLIENT_ID is a client_id too); keep one"
 
 
+def _organization_signs_in(server: ServerConfig) -> str | None:
+    if server.auth != "anonymous" or not server.require_organizational_account:
+        return None
+    return "is true, and anonymous is no account; name another way to sign in, or leave it to auto"
+
+
 def _redirect_needs_browser(server: ServerConfig) -> str | None:
     if not server.redirect_port or server.auth in {"auto", "interactive"}:
         return None
@@ -160,6 +166,7 @@ CHECKS = (
         ("auth", "client_id", "managed_identity_resource_id", "managed_identity_object_id"),
         _machine_is_one_identity,
     ),
+    Check(("require_organizational_account", "auth"), _organization_signs_in),
     Check(("redirect_port", "auth"), _redirect_needs_browser),
     Check(("redirect_port", "listen"), _redirect_is_not_listener),
 )

@@ -21,6 +21,7 @@ from .values import (
     Port,
     Seconds,
     Tenant,
+    TenantId,
     UrlSetting,
 )
 
@@ -161,6 +162,16 @@ class ServerConfig(BaseModel):
             description="Microsoft's sign-in host of your cloud; by default the one of the server's cloud.",
         )
     )
+    expect_tenant: Annotated[TenantId, Shown("Sign-in", "GUID")] = Field(
+        default="", description="Tenant that tokens must be of; others are never sent."
+    )
+    account: Annotated[str, Shown("Sign-in", "NAME")] = Field(
+        default="", description="Account to sign in with, as user name; another one is refused."
+    )
+    require_organizational_account: Annotated[bool, Shown("Sign-in")] = Field(
+        default=False,
+        description="Take only accounts and apps of one organization: no guest, no personal account, no open server.",
+    )
     audience: Annotated[str, Shown("Sign-in", "AUDIENCE")] = Field(
         default="", description="Audience of the token where it is not the base URL."
     )
@@ -186,6 +197,10 @@ class ServerConfig(BaseModel):
     sign_in_wait: Annotated[Seconds, Shown("Sign-in", "SECONDS")] = Field(
         default=20.0,
         description="Seconds that a request is held while a person signs in; the sign-in itself goes on.",
+    )
+    token_cache: Annotated[Literal["auto", "encrypted", "file", "none"], Shown("Sign-in")] = Field(
+        default="auto",
+        description="Where a person's sign-in outlives the proxy; auto: encrypted if the system can, else nowhere.",
     )
     ca_bundle: Annotated[str, Shown("Server", "FILE", names_file=True)] = Field(
         default="", description="PEM file of further authorities to trust, for the server and for Entra."

@@ -14,6 +14,7 @@ from ..model import BaseUrl, Interaction, is_loopback
 # A reg-name of RFC 3986 section 3.2.2 without percent-encoding; with underscores, which container names have.
 _HOST_NAME = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9._-]*[A-Za-z0-9_])?")
 _HOST_AND_PORT = re.compile(rf"(?:\[[0-9A-Fa-f:.]+\]|{_HOST_NAME.pattern})(?::[0-9]{{1,5}})?")
+_TENANT_ID = re.compile(r"[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
 # A GUID, a verified domain, or one of Entra's words such as "organizations": nothing that could leave its
 # segment of the authority's path.
 _TENANT = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?")
@@ -160,6 +161,12 @@ def _allowed_interaction(text: str) -> str:
     return text
 
 
+def _tenant_id(text: str) -> str:
+    if text and not _TENANT_ID.fullmatch(text):
+        raise ValueError("is not a tenant's GUID, which tokens are compared by")
+    return text.lower()
+
+
 UrlSetting = Annotated[
     BaseUrl,
     PlainValidator(_base_url),
@@ -189,6 +196,7 @@ AllowedHost = Annotated[str, AfterValidator(_allowed_host)]
 HttpsUrl = Annotated[str, AfterValidator(_https_url)]
 """A whole address with its query, unlike a base URL."""
 Tenant = Annotated[str, AfterValidator(_tenant)]
+TenantId = Annotated[str, AfterValidator(_tenant_id)]
 Port = Annotated[int, Field(ge=0, le=65535)]
 Connections = Annotated[int, Field(ge=1, le=100_000)]
 Seconds = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]

@@ -7,6 +7,7 @@ services), parameters without a comma between them, text in UTF-8.
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 from collections.abc import Iterator, Sequence
@@ -20,6 +21,7 @@ MAX_PARAMETERS = 64
 """Of one challenge."""
 MAX_JSON = 8 * 1024
 """Characters of an unquoted JSON object, as `claims` was in early challenges of conditional access."""
+CLAIMS_ERRORS = frozenset({"insufficient_claims", "invalid_token"})
 MAX_QUOTED = 300
 """Characters of the server's own words that are passed on to a person."""
 
@@ -35,6 +37,7 @@ _BARE_VALUE = re.compile(rf'(?:(?![ \t,"])[{_CLEAN}])+')
 _SCHEME = re.compile(rf"({_TOKEN})(?=[ \t,]|\Z)")
 _TOKEN68 = re.compile(r"[ \t]+[A-Za-z0-9\-._~+/]+=*(?=[ \t]*(?:,|\Z))")
 _UNREADABLE = re.compile(r'(?:[^",]|"(?:[^"\\]|\\.)*+")*+', re.DOTALL)
+_STANDARD_ALPHABET = str.maketrans("-_", "+/")  # RFC 4648 sections 4 and 5
 _ESCAPED = re.compile(r"\\(.)", re.DOTALL)
 
 
@@ -82,10 +85,46 @@ def stated_error(challenges: Sequence[Challenge]) -> str:
     return one_line(": ".join(part for part in parts if part))
 
 
+def wanted_claims(challenges: Sequence[Challenge]) -> str:
+    """The `claims` that a server wants a token to have, as a JSON object; empty where it wants none.
+
+    Microsoft, "Claims challenges": base64 of JSON beside `insufficient_claims`; after a revoked session beside
+    `invalid_token`. Found in the wild are both alphabets, missing padding and, from older services, plain JSON.
+    """
+    for challenge in challenges:
+        text = challenge.parameters.get("claims", "")
+        if challenge.scheme != "bearer" or challenge.parameters.get("error") not in CLAIMS_ERRORS:
+            continue
+        if 0 < len(text) <= MAX_JSON and (claims := _json_object(text) or _json_object(_unpacked(text))):
+            return claims
+    return ""
+
+
 def one_line(text: str) -> str:
     """A challenge's value as it is quoted to a person: in one line and bounded."""
     text = " ".join(text.split())
     return text if len(text) <= MAX_QUOTED else text[: MAX_QUOTED - 1] + "…"
+
+
+def _json_object(text: str) -> str:
+    """The text in a form of its own if it is a JSON object with something in it, otherwise nothing."""
+    try:
+        value = json.loads(text)
+        return (
+            json.dumps(value, separators=(",", ":"), allow_nan=False)
+            if isinstance(value, dict) and value
+            else ""
+        )
+    except (ValueError, RecursionError):
+        return ""
+
+
+def _unpacked(text: str) -> str:
+    try:
+        bare = text.strip().rstrip("=").translate(_STANDARD_ALPHABET)
+        return base64.b64decode(bare + "=" * (-len(bare) % 4), validate=True).decode("utf-8")
+    except ValueError:
+        return ""
 
 
 def _text(line: bytes) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from proxy.auth import Authenticator, Seams
+from proxy.auth import Authenticator, Gate, Seams
 from proxy.auth.cache import CachedAuthenticator
 from proxy.config import ServerConfig
 from proxy.model import Fields, ResponseHead
@@ -115,6 +115,7 @@ async def person_settings(tenant: Tenant, ca_bundle: str) -> Settings:
             "authority": tenant.authority,
             "client_id": DESKTOP.client_id,
             "ca_bundle": ca_bundle,
+            "token_cache": "none",
         }
         return ServerConfig.model_validate({**given, **changes})
 
@@ -147,7 +148,8 @@ async def token_of(authenticator: Authenticator) -> str:
 
 async def renewed_ahead(authenticator: Authenticator) -> None:
     """Make a request and wait for the end of the renewal that it starts behind its back."""
-    assert isinstance(authenticator, CachedAuthenticator)
+    cached = authenticator.inner if isinstance(authenticator, Gate) else authenticator
+    assert isinstance(cached, CachedAuthenticator)
     await authenticator.credentials()
-    assert authenticator._flight is not None
-    await asyncio.wait({authenticator._flight.task})
+    assert cached._flight is not None
+    await asyncio.wait({cached._flight.task})

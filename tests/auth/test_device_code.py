@@ -58,7 +58,7 @@ async def test_person_signs_in_with_the_code(
 
     assert page == "device-signed-in"
     assert (claims.upn, claims.scp) == (MEMBER.username, ("user_impersonation",))
-    assert lines[-1] == f"{BASE_URL}: signed in as {MEMBER.username}"
+    assert lines[-1] == f"{BASE_URL}: signed in as {MEMBER.username} in tenant {tenant.tenant_id}"
 
 
 async def test_polls_come_one_interval_after_the_other(

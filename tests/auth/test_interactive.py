@@ -56,7 +56,7 @@ async def test_person_signs_in_with_the_browser(
     assert f"{MEMBER.username} is signed in" in page
     assert lines == [
         f"{BASE_URL}: Sign in with the browser at {browser.opened[0]}",
-        f"{BASE_URL}: signed in as {MEMBER.username}",
+        f"{BASE_URL}: signed in as {MEMBER.username} in tenant {tenant.tenant_id}",
     ]
 
 

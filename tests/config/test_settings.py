@@ -43,7 +43,7 @@ def test_kinds_come_from_the_models() -> None:
     assert {"aliases", "allow", "allowed_hosts", "command"} == {
         key for key, setting in SETTINGS.items() if setting.is_list
     }
-    assert {"allow_remote", "send_certificate_chain"} == {
+    assert {"allow_remote", "require_organizational_account", "send_certificate_chain"} == {
         key for key, setting in SETTINGS.items() if setting.is_switch
     }
     assert {"base_url"} == {key for key, setting in SETTINGS.items() if setting.is_required}

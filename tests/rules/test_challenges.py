@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import base64
 import json
 
 import pytest
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 
 from proxy.model import Challenge, Fields
 from proxy.rules import challenges
-from proxy.rules.challenges import bearer, parse_challenges, stated_error
+from proxy.rules.challenges import bearer, parse_challenges, stated_error, wanted_claims
 
 TENANT = "8a2f1c70-4c5e-4f06-9a43-d1b1a7f5e0c1"
 LOGIN = f"https://login.microsoftonline.com/{TENANT}"
@@ -307,3 +308,47 @@ def test_unquoted_json_is_one_value(value: object) -> None:
     text = json.dumps({"access_token": value})
 
     assert [c("bearer", claims=text, d="e")] == list(parse_challenges(fields(f"Bearer claims={text}, d=e")))
+
+
+WANTED = '{"access_token":{"nbf":{"essential":true,"value":"1635527790?>"}}}'
+STANDARD = base64.b64encode(WANTED.encode()).decode()
+
+
+@pytest.mark.parametrize("error", ["insufficient_claims", "invalid_token"])
+@pytest.mark.parametrize(
+    "value", [STANDARD, STANDARD.rstrip("="), STANDARD.translate(str.maketrans("+/", "-_")), WANTED]
+)
+def test_wanted_claims_are_read_in_every_spelling(error: str, value: str) -> None:
+    assert WANTED == wanted_claims([Challenge("bearer", {"error": error, "claims": value})])
+
+
+def packed(text: str) -> str:
+    return base64.b64encode(text.encode()).decode()
+
+
+@pytest.mark.parametrize(
+    ("scheme", "error", "value"),
+    [
+        pytest.param("bearer", "insufficient_claims", "", id="none"),
+        pytest.param("bearer", "insufficient_scope", STANDARD, id="another error"),
+        pytest.param("bearer", "", STANDARD, id="no error"),
+        pytest.param("pop", "insufficient_claims", STANDARD, id="another scheme"),
+        pytest.param("bearer", "insufficient_claims", "%%%", id="no base64"),
+        pytest.param("bearer", "insufficient_claims", "ä" + STANDARD, id="not ASCII"),
+        pytest.param("bearer", "insufficient_claims", packed("[1]"), id="no object"),
+        pytest.param("bearer", "insufficient_claims", packed("{}"), id="empty object"),
+        pytest.param("bearer", "insufficient_claims", packed("{"), id="no JSON"),
+        pytest.param("bearer", "insufficient_claims", packed("[" * 6000), id="deep"),
+        pytest.param("bearer", "insufficient_claims", packed('{"a":NaN}'), id="no number"),
+        pytest.param("bearer", "insufficient_claims", packed(json.dumps({"a": "b" * 9000})), id="too long"),
+    ],
+)
+def test_what_are_no_wanted_claims(scheme: str, error: str, value: str) -> None:
+    assert wanted_claims([Challenge(scheme, {"error": error, "claims": value})]) == ""
+
+
+@given(st.text())
+def test_claims_are_a_json_object_or_nothing(value: str) -> None:
+    claims = wanted_claims([Challenge("bearer", {"error": "invalid_token", "claims": value})])
+
+    assert not claims or isinstance(json.loads(claims), dict)
