@@ -19,7 +19,7 @@ NAMING = f"""\
 Each flag is an environment variable and a key of the --config file as well: --token-file is \
 {SETTINGS["token_file"].variable} and token_file. A flag counts more than the environment, which counts more \
 than the file. Secrets have no flag, since every process of the machine could read it: \
-{" and ".join(setting.variable for setting in SETTINGS.values() if setting.is_secret)}."""
+{", ".join(setting.variable for setting in SETTINGS.values() if setting.is_secret)}."""
 
 
 class SettingOption(click.Option):

@@ -49,7 +49,10 @@ def test_help_of_a_flag_is_one_line(expected: str) -> None:
 
 
 def test_help_names_where_secrets_go() -> None:
-    assert "FHIR_AUTH_PROXY_CLIENT_SECRET and FHIR_AUTH_PROXY_TOKEN." in " ".join(shown_help().split())
+    told = " ".join(shown_help().split())
+
+    assert "FHIR_AUTH_PROXY_CLIENT_SECRET, FHIR_AUTH_PROXY_CLIENT_CERTIFICATE_PASSWORD," in told
+    assert told.endswith(", FHIR_AUTH_PROXY_TOKEN.")
 
 
 GIVEN = [
