@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import signal
 from asyncio.subprocess import DEVNULL, PIPE, Process
 from contextlib import suppress
@@ -89,9 +90,11 @@ class CommandSource:
         return output
 
     async def _started(self) -> Process:
+        name, *arguments = self._arguments
         try:
             return await asyncio.create_subprocess_exec(
-                *self._arguments,
+                shutil.which(name) or name,  # which Windows would not do for az.cmd
+                *arguments,
                 stdin=DEVNULL,
                 stdout=PIPE,
                 stderr=PIPE,
