@@ -150,6 +150,20 @@ async def test_links_carry_the_key_to_the_last_page_and_it_never_enters_the_reco
     assert location.startswith(f"{origin}/k/{KEY}/")
 
 
+async def test_body_that_would_have_the_server_call_us_is_refused_without_telling_the_key(
+    tool: ClientSession, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with proxy_before("http://127.0.0.1:9", key=KEY) as proxy:
+        body = {"resourceType": "Subscription", "channel": {"endpoint": f"{proxy.url}/k/{KEY}/hook"}}
+        headers = {"X-Proxy-Key": KEY, "Content-Type": "application/fhir+json"}
+        async with tool.post(f"{proxy.url}/Subscription", json=body, headers=headers) as response:
+            assert response.status == 403
+            assert KEY not in await response.text()
+
+    assert "own address" in caplog.text
+    assert KEY not in caplog.text
+
+
 def config(**settings: object) -> ServerConfig:
     return ServerConfig.model_validate({"base_url": "https://fhir.example", **settings})
 

@@ -142,8 +142,9 @@ class _Upwards(_Rewriting):
         called = self._called.search(before) if self._called and before[-1:] in {b'"', b"'"} else None
         if called is not None:
             element = CALLED_BY_SERVER[(called["name"] or called["path"]).decode("ascii")]
+            # The address is not quoted: it may hold the key.
             raise RequestRefused(
-                f"the body sets {element} to this proxy's own address, {match[0].decode('latin-1')!r}",
+                f"the body sets {element} to this proxy's own address",
                 hint="The server would call its own localhost. Give it an address that it can reach.",
             )
         return self._url_map.address_up(match[0])

@@ -47,7 +47,7 @@ OFFERED = [
     # Words before, what is typed -> what is offered
     ((), "st", ["status", "stop"]),
     ((), "--v", ["--version"]),
-    (("run", "--auth"), "client", ["client-secret"]),
+    (("run", "--auth"), "client-s", ["client-secret"]),
     (("exec", "--auth"), "inter", ["interactive"]),
     (("run", "--log-format"), "", ["text", "json"]),
     (("run",), "--admin", ["--admin-listen"]),
