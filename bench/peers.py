@@ -15,6 +15,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from proxy import __version__
+
 from .payloads import BASE_PATH, BUNDLE, EXPORT, GZIP, PATIENT
 
 TOKEN = "e30." + "a" * 1196
@@ -295,7 +297,7 @@ NGINX, NGINX_TUNED, NGINX_SUB = "nginx", "nginx, tuned", "nginx, sub_filter"
 MITMPROXY, MITMPROXY_REWRITING = "mitmproxy", "mitmproxy, rewriting"
 
 PEERS = (
-    Peer(PROXY, ours, version=_told(sys.executable, "-m", "proxy", "--version")),
+    Peer(PROXY, ours, version=lambda: f"fhir-auth-proxy {__version__}"),
     Peer(PROXY_REWRITING, ours_rewriting, rewrites=True),
     Peer(NGINX, nginx, version=_told("nginx", "-v")),
     Peer(NGINX_TUNED, nginx_tuned),
