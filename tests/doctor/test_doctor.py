@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -19,14 +20,14 @@ from ..fakes.browser import ScriptedBrowser
 from ..fakes.byte_server import Peer, byte_server
 from ..fakes.clock import FakeClock
 from ..running import proxy_before, unattended
-from .walking import FAILED, OK, SKIPPED, WARNING, anonymous, app, attended, taken_port, walked
+from .walking import FAILED, OK, SKIPPED, WARNING, anonymous, app, attended, settled, taken_port, walked
 
 STEPS = [stretch.name for stretch in ROAD]
 
 
 @pytest.fixture
 async def sandbox() -> AsyncIterator[Sandbox]:
-    async with Sandbox(patients=3) as sandbox:
+    async with settled(Sandbox(patients=3)) as sandbox:
         yield sandbox
 
 
@@ -45,7 +46,7 @@ async def test_all_is_well(sandbox: Sandbox, tmp_path: Path) -> None:
 
 
 async def test_all_is_well_over_tls(tmp_path: Path) -> None:
-    async with Sandbox(patients=3, is_tls=True, base_path="/fhir/r4") as sandbox:
+    async with settled(Sandbox(patients=3, is_tls=True, base_path="/fhir/r4")) as sandbox:
         walk = await walked(app(sandbox, tmp_path))
 
     assert walk.statuses() == {}
@@ -54,7 +55,7 @@ async def test_all_is_well_over_tls(tmp_path: Path) -> None:
 
 
 async def test_open_server_needs_nobody() -> None:
-    async with Sandbox(patients=3, is_open=True) as sandbox:
+    async with settled(Sandbox(patients=3, is_open=True)) as sandbox:
         config = ServerConfig.model_validate({"base_url": sandbox.fhir.base_url, "listen": "127.0.0.1:0"})
         walk = await walked(config)
 
@@ -83,7 +84,7 @@ async def test_neither_secret_nor_token_is_in_any_text(sandbox: Sandbox, tmp_pat
 async def test_token_that_the_server_writes_into_its_answers_is_not_shown() -> None:
     token = f"eyJhbGciOiJub25lIn0.{'a' * 40}.{'b' * 40}"
     body = f'{{"resourceType":"OperationOutcome","issue":[{{"diagnostics":"no {token}"}}]}}'.encode()
-    async with Sandbox(patients=1, is_open=True) as sandbox:
+    async with settled(Sandbox(patients=1, is_open=True)) as sandbox:
         sandbox.fhir.faults.extend([Answer(500, body=body)] * 2)
         walk = await walked(anonymous(sandbox.fhir.base_url))
 
@@ -216,7 +217,7 @@ async def test_host_that_nobody_knows_is_named() -> None:
 
 
 async def test_certificate_that_is_not_trusted_names_its_issuer(tmp_path: Path) -> None:
-    async with Sandbox(patients=1, is_tls=True) as sandbox:
+    async with settled(Sandbox(patients=1, is_tls=True)) as sandbox:
         walk = await walked(app(sandbox, tmp_path, ca_bundle=""))
 
     assert (walk["tls"].verdict.status, walk.report.exit_status) == (FAILED, 12)
@@ -225,34 +226,62 @@ async def test_certificate_that_is_not_trusted_names_its_issuer(tmp_path: Path) 
     assert walk["metadata"].verdict.status is SKIPPED
 
 
-async def test_certificate_that_ends_soon_is_remarked(tmp_path: Path) -> None:
-    authority = trustme.CA()
-    leaf = authority.issue_cert("localhost", not_after=datetime.now(UTC) + timedelta(days=3))
-    ca_file = tmp_path / "ca.pem"
-    authority.cert_pem.write_to_path(str(ca_file))
+@asynccontextmanager
+async def server_with(leaf: trustme.LeafCert) -> AsyncIterator[FhirServer]:
+    """An open server at https://localhost with that certificate."""
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     leaf.configure_cert(context)
     server = FhirServer(patients=1)
     await server.start(ssl_context=context, name="localhost")
     try:
-        config = ServerConfig.model_validate(
-            {
-                "base_url": server.base_url,
-                "listen": "127.0.0.1:0",
-                "auth": "anonymous",
-                "ca_bundle": str(ca_file),
-            }
-        )
-        walk = await walked(config)
+        yield server
     finally:
         await server.close()
+
+
+@pytest.fixture
+def authority() -> trustme.CA:
+    return trustme.CA()
+
+
+@pytest.fixture
+def bundle(authority: trustme.CA, tmp_path: Path) -> str:
+    file = tmp_path / "authority.pem"
+    authority.cert_pem.write_to_path(str(file))
+    return str(file)
+
+
+async def test_certificate_that_ends_soon_is_remarked(authority: trustme.CA, bundle: str) -> None:
+    leaf = authority.issue_cert("localhost", not_after=datetime.now(UTC) + timedelta(days=3))
+    async with server_with(leaf) as server:
+        walk = await walked(anonymous(server.base_url).model_copy(update={"ca_bundle": bundle}))
 
     assert walk.statuses() == {"tls": WARNING, "token": SKIPPED}
     assert "days" in walk["tls"].verdict.cause
 
 
+UNFIT = [
+    ({"identities": ("other.example",), "common_name": "other.example"}, "belongs to another name"),
+    ({"identities": ("localhost",), "not_after": datetime(2020, 1, 1, tzinfo=UTC)}, "has expired"),
+]
+
+
+@pytest.mark.parametrize(("made", "fix"), UNFIT, ids=[fix for _, fix in UNFIT])
+async def test_certificate_that_does_not_hold_is_shown_with_the_reason(
+    authority: trustme.CA, bundle: str, made: dict[str, object], fix: str
+) -> None:
+    identities = made["identities"]
+    others = {name: value for name, value in made.items() if name != "identities"}
+    async with server_with(authority.issue_cert(*identities, **others)) as server:  # type: ignore[misc,arg-type]
+        walk = await walked(anonymous(server.base_url).model_copy(update={"ca_bundle": bundle}))
+
+    assert (walk["tls"].verdict.status, walk.report.exit_status) == (FAILED, 12)
+    assert fix in walk["tls"].verdict.fix
+    assert {"issuer", "subject", "until"} == set(walk["tls"].verdict.details)
+
+
 async def test_bundle_that_cannot_be_read_fails_the_configuration_and_tls(tmp_path: Path) -> None:
-    async with Sandbox(patients=1, is_tls=True) as sandbox:
+    async with settled(Sandbox(patients=1, is_tls=True)) as sandbox:
         walk = await walked(app(sandbox, tmp_path, ca_bundle=str(tmp_path / "none.pem")))
 
     assert walk.report.exit_status == 2
@@ -265,7 +294,7 @@ async def test_bundle_that_cannot_be_read_fails_the_configuration_and_tls(tmp_pa
 
 
 async def test_what_is_no_fhir_server_is_told_at_metadata() -> None:
-    async with Sandbox(patients=1, is_open=True) as sandbox:
+    async with settled(Sandbox(patients=1, is_open=True)) as sandbox:
         elsewhere = f"{sandbox.fhir.base_url}/nothing/here"
         walk = await walked(ServerConfig.model_validate({"base_url": elsewhere, "listen": "127.0.0.1:0"}))
 
@@ -313,7 +342,7 @@ async def test_token_that_the_server_refuses_is_told_with_its_reason(
 
 async def test_link_that_leads_past_the_proxy_is_offered_as_alias(tmp_path: Path) -> None:
     alias = "http://10.0.0.4:8080/internal/fhir"
-    async with Sandbox(patients=3, spelling="alias", alias=alias) as sandbox:
+    async with settled(Sandbox(patients=3, spelling="alias", alias=alias)) as sandbox:
         walk = await walked(app(sandbox, tmp_path))
         healed = await walked(app(sandbox, tmp_path, aliases=[alias]))
 
@@ -340,7 +369,7 @@ async def test_links_are_not_looked_at_where_they_are_not_mapped(sandbox: Sandbo
 )
 async def test_clock_that_is_off_is_told(seconds: float, status: Status, direction: str) -> None:
     clock = FakeClock(datetime.now(UTC).timestamp() + seconds)
-    async with Sandbox(patients=3, is_open=True) as sandbox:
+    async with settled(Sandbox(patients=3, is_open=True)) as sandbox:
         config = ServerConfig.model_validate({"base_url": sandbox.fhir.base_url, "listen": "127.0.0.1:0"})
         walk = await walked(config, replace(unattended(), clock=clock))
 
@@ -384,7 +413,7 @@ async def test_listener_for_other_machines_is_remarked(sandbox: Sandbox, tmp_pat
 
 
 async def test_server_in_trouble_is_told_and_the_read_goes_on() -> None:
-    async with Sandbox(patients=1, is_open=True) as sandbox:
+    async with settled(Sandbox(patients=1, is_open=True)) as sandbox:
         sandbox.fhir.faults.extend([Answer(503), Answer(503)])
         walk = await walked(anonymous(sandbox.fhir.base_url))
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import socket
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -34,6 +35,21 @@ class Walk:
     def statuses(self) -> dict[str, Status]:
         """The steps that did not end well, or not at all."""
         return {one.step: one.verdict.status for one in self.report.findings if one.verdict.status is not OK}
+
+
+@asynccontextmanager
+async def settled(sandbox: Sandbox) -> AsyncIterator[Sandbox]:
+    """The sandbox, which stops when it has seen that everybody has hung up."""
+    async with sandbox:
+        yield sandbox
+        async with asyncio.timeout(30):
+            while _connections(sandbox):  # noqa: ASYNC110  the end of a connection tells nobody
+                await asyncio.sleep(0.001)
+
+
+def _connections(sandbox: Sandbox) -> int:
+    runners = (sandbox.tenant._runner, sandbox.fhir._runner)
+    return sum(len(runner.server.connections) for runner in runners if runner and runner.server)
 
 
 def app(sandbox: Sandbox, folder: Path, **settings: object) -> ServerConfig:
