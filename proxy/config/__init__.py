@@ -1,7 +1,7 @@
 """Text -> Config, or ConfigError that names every key that is wrong.
 
 One field here is one setting everywhere: the flag `--token-file`, the environment variable
-`FHIR_AUTH_PROXY_TOKEN_FILE`, the key `token_file` of the TOML file, its row in the README's table and in the
+`FHIR_AUTH_PROXY_TOKEN_FILE`, the key `token_file` of the TOML file, its row in docs/settings.md and in the
 JSON Schema. This package reads no file and no environment: it is handed what was found there.
 
 `values` reads single values, `settings` holds the models, `layers` names where values come from, `resolve`

@@ -1,4 +1,4 @@
-"""The settings described: the JSON Schema of the configuration file, and the table of the README."""
+"""The settings described: the JSON Schema of the configuration file, and the table of docs/settings.md."""
 
 from __future__ import annotations
 

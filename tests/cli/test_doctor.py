@@ -118,7 +118,7 @@ def variables_of(sandbox: Sandbox, folder: Path) -> dict[str, str]:
 
 
 def test_exit_statuses_are_those_that_are_documented() -> None:
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    readme = (ROOT / "docs" / "troubleshooting.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| (\d+) \| `([a-z-]+)` \|", readme, re.MULTILINE)
     documented = {step: int(number) for number, step in rows}
 

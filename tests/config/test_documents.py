@@ -155,8 +155,8 @@ def test_table_tells_all_names_of_a_setting(key: str, row: str) -> None:
     assert [row] == [line for line in settings_table().splitlines() if line.startswith(f"| `{key}` ")]
 
 
-def test_readme_holds_the_table() -> None:
-    readme = (ROOT / "README.md").read_text("utf-8")
+def test_document_holds_the_table() -> None:
+    readme = (ROOT / "docs" / "settings.md").read_text("utf-8")
     _, start, rest = readme.partition(TABLE_START)
     table, end, _ = rest.partition(TABLE_END)
 
