@@ -101,8 +101,8 @@ def wanted_claims(challenges: Sequence[Challenge]) -> str:
 
 
 def one_line(text: str) -> str:
-    """A challenge's value as it is quoted to a person: in one line and bounded."""
-    text = " ".join(text.split())
+    """What comes from outside as it is quoted to a person: in one line, bounded, nothing that steers a terminal."""
+    text = " ".join("".join(character if character.isprintable() else " " for character in text).split())
     return text if len(text) <= MAX_QUOTED else text[: MAX_QUOTED - 1] + "…"
 
 

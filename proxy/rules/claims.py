@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
-import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ..model import Credentials
+from .tokens import claim_text, unverified_claims
 
 LATEST = 253_402_300_799
 """Unix seconds of the last moment with four digits in its year."""
@@ -37,34 +34,13 @@ def identity(credentials: Credentials) -> Identity:
     authorization = credentials.authorization
     if authorization[: len(_SCHEME)].lower() != _SCHEME:
         return Identity()
-    claims = _claims(authorization[len(_SCHEME) :])
+    claims = unverified_claims(authorization[len(_SCHEME) :].decode("latin-1"))
     return Identity(
-        account=_first(claims, _ACCOUNTS),
-        application=_first(claims, _APPLICATIONS),
-        tenant=_first(claims, ("tid",)),
+        account=claim_text(claims, *_ACCOUNTS),
+        application=claim_text(claims, *_APPLICATIONS),
+        tenant=claim_text(claims, "tid"),
         expires_at=_moment(claims.get("exp")),
     )
-
-
-def _claims(token: bytes) -> Mapping[str, object]:
-    """The payload of a JWS in compact form (RFC 7515 section 7.1)."""
-    parts = token.split(b".")
-    if len(parts) != 3:
-        return {}
-    try:
-        claims = json.loads(base64.urlsafe_b64decode(parts[1] + b"=" * (-len(parts[1]) % 4)))
-    except (ValueError, RecursionError, binascii.Error):
-        return {}
-    return claims if isinstance(claims, dict) else {}
-
-
-def _first(claims: Mapping[str, object], names: tuple[str, ...]) -> str:
-    """The first claim that is text, on one line."""
-    for name in names:
-        value = claims.get(name)
-        if isinstance(value, str) and value:
-            return "".join(character if character.isprintable() else " " for character in value)[:200]
-    return ""
 
 
 def _moment(value: object) -> float | None:

@@ -31,7 +31,7 @@ TOKENS = [
     ({"exp": True}, Identity()),
     ({"exp": -1}, Identity()),
     ({"exp": 10**15}, Identity()),
-    ({"name": "Ada\r\nSet-Cookie: x\x1b[31m"}, Identity("Ada  Set-Cookie: x [31m")),
+    ({"name": "Ada\r\nSet-Cookie: x\x1b[31m"}, Identity("Ada Set-Cookie: x [31m")),
     ([], Identity()),
 ]
 
