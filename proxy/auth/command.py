@@ -31,6 +31,9 @@ MAX_BYTES = 64 * 1024
 MAX_LINES = 50
 """Lines of stderr that are shown a call: a sign-in's instructions fit, a program that runs wild does not."""
 
+PIPES_END = 2.0
+"""Seconds until a killed program's pipes are at their end; only a child that left its group keeps them longer."""
+
 
 def command(config: ServerConfig, seams: Seams) -> Authenticator:
     """Tokens that a program prints; ConfigError where none is named."""
@@ -70,9 +73,13 @@ class CommandSource:
 
     async def _output(self) -> bytes:
         process = await self._started()
+        readers = (
+            asyncio.ensure_future(self._read(process)),
+            asyncio.ensure_future(self._shown(process)),
+        )
         try:
             async with asyncio.timeout(self._timeout):
-                output, _ = await asyncio.gather(self._read(process), self._shown(process))
+                output, _ = await asyncio.gather(*readers)
                 status = await process.wait()
         except TimeoutError:
             raise AuthenticationFailed(
@@ -81,6 +88,9 @@ class CommandSource:
                 "it longer.",
             ) from None
         finally:
+            for reader in readers:
+                reader.cancel()
+            await asyncio.wait(readers)
             await _ended(process)
         if status != 0:
             raise AuthenticationFailed(
@@ -147,7 +157,15 @@ async def _ended(process: Process) -> None:
             os.killpg(process.pid, signal.SIGKILL)
         else:
             process.kill()
-    await process.wait()
+    # asyncio takes a program for ended once its pipes are at their end too, and one that is full is not read.
+    with suppress(TimeoutError):
+        async with asyncio.timeout(PIPES_END):
+            await asyncio.gather(process.wait(), _drained(process.stdout), _drained(process.stderr))
+
+
+async def _drained(pipe: asyncio.StreamReader | None) -> None:
+    while pipe is not None and await pipe.read(MAX_BYTES):
+        continue
 
 
 def _meaning(status: int) -> str:
