@@ -76,7 +76,7 @@ _TO_SERVER_EXCEPT_AUTHORIZATION = _HOP_BY_HOP | {
     b"cookie2",
     b"x-proxy-key",
     b"x-zumo-auth",
-    # Where a request came from, and what for: a server may build its links from these (fhir.md: from anyone).
+    # Where a request came from, and what for: Microsoft's server builds its links from these, whoever sent them.
     b"base-url",
     b"client-ip",
     b"disguised-host",
