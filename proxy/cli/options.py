@@ -17,6 +17,7 @@ from ..config.layers import CONFIG_VARIABLE, Found, Layer, environment_layers, f
 from ..config.resolve import Effective, resolve
 from ..config.settings import SETTINGS, Setting
 from ..errors import ConfigError
+from .container import is_container
 
 NAMING = f"""\
 Each flag is an environment variable and a key of the --config file as well: --token-file is \
@@ -154,16 +155,32 @@ def _check_owner(path: Path, found: os.stat_result) -> None:
     """Refuse a file that others may write: it says where the token goes. ssh does the same with its own."""
     if sys.platform == "win32" or not stat.S_ISREG(found.st_mode):
         return
-    if found.st_uid not in {0, os.geteuid()}:
+    # A container has no other users, and what is mounted there belongs to one of its host.
+    if found.st_uid not in {0, os.geteuid()} and not is_container(os.environ):
         raise ConfigError(
             f"configuration file {path} belongs to another user, who could send your token elsewhere",
             hint="Copy it, so that it is yours.",
         )
-    if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+    others = stat.S_IWOTH if _is_private_group(found.st_gid, found.st_uid) else stat.S_IWGRP | stat.S_IWOTH
+    if found.st_mode & others:
         raise ConfigError(
             f"configuration file {path} can be written by others, who could send your token elsewhere",
             hint=f"chmod go-w {path}",
         )
+
+
+def _is_private_group(group_id: int, user_id: int) -> bool:
+    """Whether a group is a user's own, as Debian and Fedora give to each: its right to write is the user's."""
+    if sys.platform == "win32":
+        return True
+    import grp  # noqa: PLC0415  there is none on Windows
+    import pwd  # noqa: PLC0415  as above
+
+    try:
+        group, user = grp.getgrgid(group_id), pwd.getpwuid(user_id)
+    except KeyError:
+        return False
+    return user.pw_gid == group_id and group.gr_name == user.pw_name and set(group.gr_mem) <= {user.pw_name}
 
 
 def _read_file(path: Path) -> Layer:

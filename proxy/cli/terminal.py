@@ -12,11 +12,7 @@ import click
 
 from ..auth import Seams, SystemClock
 from ..auth.browser import SystemBrowser
-
-CONTAINER_MARKS = (Path("/.dockerenv"), Path("/run/.containerenv"))
-"""Files that Docker and Podman put into every container."""
-CONTAINER_VARIABLE = "KUBERNETES_SERVICE_HOST"
-"""What Kubernetes sets in every pod (https://kubernetes.io/docs/concepts/services-networking/service/)."""
+from .container import MARKS, is_container
 
 
 def announce(url: str) -> None:
@@ -33,12 +29,12 @@ def is_attended(
     stdin: TextIO | None,
     stderr: TextIO | None,
     environment: Mapping[str, str],
-    marks: tuple[Path, ...] = CONTAINER_MARKS,
+    marks: tuple[Path, ...] = MARKS,
 ) -> bool:
     """Whether a person can be expected to read and to sign in: terminals at both ends, and no container."""
     if stdin is None or stderr is None or not (stdin.isatty() and stderr.isatty()):
         return False
-    return CONTAINER_VARIABLE not in environment and not any(mark.exists() for mark in marks)
+    return not is_container(environment, marks)
 
 
 def terminal_seams() -> Seams:

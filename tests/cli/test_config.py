@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from proxy.cli import options
 from proxy.cli.config import command
 from proxy.config.documents import json_schema
 from proxy.errors import ConfigError
@@ -114,7 +115,7 @@ def test_unreadable_file_is_named(tmp_path: Path, content: bytes | None, reason:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such modes")
-@pytest.mark.parametrize("mode", [0o664, 0o646, 0o666])
+@pytest.mark.parametrize("mode", [0o646, 0o666])
 def test_file_that_others_may_write_is_refused(tmp_path: Path, mode: int) -> None:
     file = tmp_path / "c.toml"
     file.write_text(f'base_url = "{URL}"', "utf-8")
@@ -136,7 +137,32 @@ def test_file_that_others_may_only_read_is_taken(tmp_path: Path, mode: int) -> N
 
 
 @pytest.mark.skipif(sys.platform == "win32" or os.geteuid() != 0, reason="only root gives files away")
-def test_file_of_another_user_is_refused(tmp_path: Path) -> None:
+def test_file_that_a_shared_group_may_write_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "c.toml"
+    file.write_text(f'base_url = "{URL}"', "utf-8")
+    file.chmod(0o664)
+    assert URL in show("--config", str(file))  # root's own group is nobody else's
+
+    os.chown(file, -1, 54321)
+    with pytest.raises(ConfigError, match="can be written by others"):
+        show("--config", str(file))
+
+
+@pytest.mark.skipif(sys.platform == "win32" or os.geteuid() != 0, reason="only root gives files away")
+def test_mounted_file_of_the_hosts_user_is_taken_in_a_container(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "c.toml"
+    file.write_text(f'base_url = "{URL}"', "utf-8")
+    os.chown(file, 54321, -1)
+    monkeypatch.setattr(options, "is_container", lambda _: True)
+
+    assert URL in show("--config", str(file))
+
+
+@pytest.mark.skipif(sys.platform == "win32" or os.geteuid() != 0, reason="only root gives files away")
+def test_file_of_another_user_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(options, "is_container", lambda _: False)
     file = tmp_path / "c.toml"
     file.write_text(f'base_url = "{URL}"', "utf-8")
     os.chown(file, 12345, -1)
