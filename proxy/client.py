@@ -13,6 +13,7 @@ import traceback
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from email.utils import formatdate
 from itertools import islice
 
 from aiohttp import HttpVersion11, StreamReader, web
@@ -208,6 +209,9 @@ class ClientAnswer(web.StreamResponse):
             self._closes = True  # What is left of the request's body would be taken for the next request.
         lines = [b"HTTP/1.1 %d %b\r\n" % (head.status, head.reason)]
         lines += [b"%b: %b\r\n" % line for line in head.fields.lines]
+        if b"date" not in head.fields:
+            # For an answer of our own, and one that came without: RFC 9110 section 6.6.1.
+            lines.append(b"Date: %b\r\n" % formatdate(usegmt=True).encode("ascii"))
         lines.append(b"Connection: close\r\n\r\n" if self._closes else b"\r\n")
         return b"".join(lines)
 

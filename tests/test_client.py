@@ -49,6 +49,17 @@ async def test_connection_serves_one_request_after_another() -> None:
             assert b"Connection: close" not in await answer(reader)
 
 
+@pytest.mark.parametrize(
+    ("sent", "expected"),
+    [(OK, 1), (OK.replace(b"\r\n\r\n", b"\r\nDate: Thu, 01 Jan 2026 00:00:00 GMT\r\n\r\n"), 1)],
+)
+async def test_every_answer_tells_its_date_once(sent: bytes, expected: int) -> None:
+    async with connected(answering(sent)) as (proxy, reader, writer):
+        writer.write(get(proxy))
+
+        assert expected == (await answer(reader)).count(b"\r\nDate: ")
+
+
 async def test_pipelined_requests_are_answered_in_order() -> None:
     second = OK.replace(b"ok", b"no")
     async with connected(answering(OK, second)) as (proxy, reader, writer):
