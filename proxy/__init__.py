@@ -15,6 +15,7 @@ Rooms (each imports only from those below it; import-linter holds the order, see
     client.py       the tool's side: request heads and bodies, answers           RIM (aiohttp)
     client_limits.py  how long a tool is waited for, how many connections it may have
     local_key.py    the key that tools have to show, where one is asked for
+    tcp_listener.py  the sockets of a listener: all loopback addresses, one port
     port_holder.py  which process holds a port that is taken
     unix_listener.py  a listener that file permissions guard
     upstream/       the connections to the real server: pool, phases, limits     RIM (httptools)

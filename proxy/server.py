@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import logging
 import os
 import signal
-import socket
-import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from urllib.parse import quote
@@ -21,28 +18,19 @@ from .admin import AdminListener, Metrics, ServerWatch
 from .auth import Authenticator, Seams, authenticator
 from .client import ClientConnection
 from .client_limits import ClientLimits, SurplusConnection, require_c_parser
-from .config import Config, ListenAddress, ServerConfig
+from .config import Config, ServerConfig
 from .errors import ConfigError, SignInRequired
 from .forwarding import Site, forward
 from .local_key import read_local_key
 from .model import BaseUrl, ResponseHead
 from .pacing import Pacing
-from .port_holder import port_holder
 from .rules.exchange import ServerRules
 from .rules.guards import Listener
+from .tcp_listener import bound_sockets
 from .unix_listener import UnixListener
 from .upstream import Timeouts, Upstream, tls_context, tunnel_for
 
 logger = logging.getLogger(__name__)
-
-LOOPBACK_ADDRESSES = ("127.0.0.1", "::1")
-"""What `localhost` stands for (RFC 6761 section 6.3).
-
-Both are bound: a tool may try either first, and nobody else shall sit on the other one.
-"""
-
-FREE_PORT_TRIES = 16
-"""A port that is free on the first address can be taken on the second; then another one is tried."""
 
 BACKLOG = 1024
 """Connections that wait to be accepted: a thousand tools may start at once."""
@@ -111,7 +99,7 @@ class Proxy:
             self._unix = UnixListener(listen.path)
             sockets, port = [self._unix.socket], listen.port
         else:
-            sockets = await _bound_sockets(listen)
+            sockets = await bound_sockets(listen)
             port = sockets[0].getsockname()[1]
         listener = Listener.of(listen.host, port, self.config.allowed_hosts, key=self._key)
         rules = ServerRules(self.config, listener)
@@ -241,7 +229,7 @@ async def _start_admin(admin: AdminListener, config: Config) -> None:
     if config.admin_listen is None:
         return
     try:
-        sockets = await _bound_sockets(config.admin_listen, "admin_listen")
+        sockets = await bound_sockets(config.admin_listen, "admin_listen")
     except ConfigError as error:
         if "admin_listen" in config.model_fields_set:
             raise
@@ -271,74 +259,6 @@ def signals(ask: Callable[[], None]) -> Iterator[None]:
             with suppress(NotImplementedError):
                 loop.remove_signal_handler(name)
             signal.signal(name, before[name])
-
-
-async def _bound_sockets(address: ListenAddress, key: str = "listen") -> list[socket.socket]:
-    """Sockets for every address that the name stands for, all on one port."""
-    hosts: Sequence[str] = LOOPBACK_ADDRESSES
-    if address.host != "localhost":
-        try:
-            found = await asyncio.get_running_loop().getaddrinfo(address.host, None, type=socket.SOCK_STREAM)
-        except OSError as exc:
-            raise ConfigError(
-                f"{key} = {address}: this machine has no address named {address.host!r}.",
-                hint="Listen on localhost, or on an address of this machine.",
-            ) from exc
-        hosts = tuple(dict.fromkeys(str(row[4][0]) for row in found))
-    for tries_left in reversed(range(FREE_PORT_TRIES)):
-        sockets: list[socket.socket] = []
-        port = address.port
-        try:
-            for host in hosts:
-                bound = _bound(host, port)
-                if bound is not None:
-                    sockets.append(bound)
-                    port = bound.getsockname()[1]
-        except OSError as exc:
-            for bound in sockets:
-                bound.close()
-            if address.port == 0 and sockets and tries_left:
-                continue
-            raise _cannot_listen(address, exc, key) from exc
-        if sockets:
-            return sockets
-    raise _cannot_listen(address, OSError(errno.EADDRNOTAVAIL, os.strerror(errno.EADDRNOTAVAIL)), key)
-
-
-def _bound(host: str, port: int) -> socket.socket | None:
-    """A socket on that address and port; None where the machine has no IPv6."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    bound: socket.socket | None = None
-    try:
-        bound = socket.socket(family, socket.SOCK_STREAM)
-        # A port that someone else listens on must never be shared: Windows' SO_REUSEADDR would do that.
-        if sys.platform == "win32":
-            bound.setsockopt(socket.SOL_SOCKET, socket.SO_EXCLUSIVEADDRUSE, 1)
-        else:
-            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if family == socket.AF_INET6:
-            bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        bound.bind((host, port))
-    except OSError as exc:
-        if bound is not None:
-            bound.close()
-        if family == socket.AF_INET6 and exc.errno in {errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL}:
-            return None
-        raise
-    return bound
-
-
-def _cannot_listen(address: ListenAddress, error: OSError, key: str) -> ConfigError:
-    if error.errno == errno.EADDRINUSE:
-        return ConfigError(
-            f"{key} = {address}: port {address.port} is taken by {port_holder(address.port) or 'another program'}.",
-            hint="Stop that program, or take another port: "
-            f"--{key.replace('_', '-')} {address.host}:0 finds a free one.",
-        )
-    return ConfigError(
-        f"{key} = {address}: this address cannot be had ({error.strerror or type(error).__name__}).",
-        hint="Listen on localhost, on a port from 1024 up.",
-    )
 
 
 def _local_url(config: ServerConfig, port: int) -> str:

@@ -1,14 +1,12 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import socket
 from collections.abc import AsyncIterator
 
 import pytest
 from aiohttp import ClientSession
 
-from proxy import server
 from proxy.config import Config
 from proxy.errors import ConfigError
 from proxy.sandbox import Sandbox
@@ -139,18 +137,6 @@ async def test_no_server_starts_where_one_cannot() -> None:
             await serve(Config.model_validate({"server": servers}), announce=urls.append, seams=unattended())
 
     assert urls == []
-
-
-def test_other_reasons_not_to_listen_are_told() -> None:
-    error = server._cannot_listen(
-        Config.model_validate({"server": [{"base_url": "https://a.example", "listen": "127.0.0.1:80"}]})
-        .servers[0]
-        .listen,
-        PermissionError(errno.EACCES, "Permission denied"),
-        "listen",
-    )
-
-    assert "Permission denied" in error.message
 
 
 async def test_drain_lets_an_exchange_end_and_then_cuts_it() -> None:
