@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from ..auth import Authenticator, Clock, Probe
+from ..auth.identities import configured
 from ..config import ServerConfig
 from ..errors import ProxyError, RequestRefused
 from ..model import Credentials, FinishedExchange, Rejection
@@ -142,8 +143,7 @@ class ServerWatch:
         config = self.config
         if config.auth != "auto":
             return config.auth in BY_A_PERSON
-        has_identity = config.token or config.token_file or config.client_secret or config.client_secret_file
-        return self._attended and not has_identity and status in {0, UNAUTHORIZED}
+        return self._attended and not configured(config) and status in {0, UNAUTHORIZED}
 
     def _take(self, credentials: Credentials | None) -> None:
         is_new = credentials is not None and credentials != self._credentials
