@@ -5,18 +5,12 @@ from __future__ import annotations
 from functools import partial
 
 from ..config import ServerConfig
-from ..config.checks import NEEDS
 from ..errors import AuthenticationFailed
-from ..model import Rejection
-from ..rules.rejections import refused_after_sign_in
-from .cache import AccessToken, CachedAuthenticator
+from .app import app_authenticator
 from .clock import Clock
-from .entra import Entra
 from .proofs import Certificate
-from .registration import Permission, authority_when_needed, registration, require
 from .seams import Authenticator, Seams
 from .small_files import read_bytes, read_line
-from .threads import in_thread
 
 HINT = (
     "Give a PEM file with the private key and its certificate, or a PFX; a password comes from "
@@ -27,55 +21,31 @@ HINT = (
 
 def client_certificate(config: ServerConfig, seams: Seams) -> Authenticator:
     """Tokens of the app; ConfigError names what is missing."""
-    require(config, NEEDS["client-certificate"])
-    entra = Entra(
-        authority_when_needed(config, seams.probe),
-        registration(config, Permission.APP),
-        seams.clock,
-    )
-    explain = partial(refused_after_sign_in, config)
-    return CachedAuthenticator(ClientCertificateSource(config, entra, seams.clock), seams.clock, explain)
+    return app_authenticator(config, seams, "client-certificate", partial(_certificate, config, seams.clock))
 
 
-class ClientCertificateSource:
-    """A TokenSource that reads the file anew each time, so that a rotated certificate needs no restart."""
+def _certificate(config: ServerConfig, clock: Clock) -> Certificate:
+    """The certificate with its key, read anew each time, so that a rotated one needs no restart."""
+    from .key_files import certificate  # noqa: PLC0415  cryptography takes 50 ms, and not every way needs it
 
-    def __init__(self, config: ServerConfig, entra: Entra, clock: Clock) -> None:
-        self._config = config
-        self._entra = entra
-        self._clock = clock
+    path = config.client_certificate_file
+    content = read_bytes("client_certificate_file", path, hint=HINT)
+    password = _password(config)
+    try:
+        return certificate(content, password, send_chain=config.send_certificate_chain, clock=clock)
+    except ValueError as error:
+        raise AuthenticationFailed(
+            f"client_certificate_file = {path!r} {error}.", hint=HINT
+        ) from None  # what the library says may quote the file
 
-    async def acquire(self, *, rejected: Rejection | None) -> AccessToken:  # noqa: ARG002  all are new
-        """A new token of the app."""
-        return await self._entra.app_token(await in_thread(self._certificate))
 
-    async def close(self) -> None:
-        """Close the connections to Entra ID."""
-        self._entra.close()
-
-    def _certificate(self) -> Certificate:
-        from .key_files import certificate  # noqa: PLC0415  cryptography takes 50 ms, and not every way needs it
-
-        path = self._config.client_certificate_file
-        content = read_bytes("client_certificate_file", path, hint=HINT)
-        password = self._password()
-        try:
-            return certificate(
-                content, password, send_chain=self._config.send_certificate_chain, clock=self._clock
-            )
-        except ValueError as error:
-            raise AuthenticationFailed(
-                f"client_certificate_file = {path!r} {error}.", hint=HINT
-            ) from None  # what the library says may quote the file
-
-    def _password(self) -> bytes | None:
-        config = self._config
-        if config.client_certificate_password is not None:
-            return config.client_certificate_password.get_secret_value().encode()
-        if not config.client_certificate_password_file:
-            return None
-        return read_line(
-            "client_certificate_password_file",
-            config.client_certificate_password_file,
-            hint="Name a file that holds the password alone and that the proxy may read.",
-        ).encode()
+def _password(config: ServerConfig) -> bytes | None:
+    if config.client_certificate_password is not None:
+        return config.client_certificate_password.get_secret_value().encode()
+    if not config.client_certificate_password_file:
+        return None
+    return read_line(
+        "client_certificate_password_file",
+        config.client_certificate_password_file,
+        hint="Name a file that holds the password alone and that the proxy may read.",
+    ).encode()

@@ -37,4 +37,6 @@ def read_line(setting: str, path: str, *, hint: str) -> str:
     try:
         return content.decode("utf-8-sig").strip()
     except UnicodeDecodeError:
-        raise AuthenticationFailed(f"{setting} = {path!r} is not UTF-8", hint=hint) from None
+        raise AuthenticationFailed(
+            f"{setting} = {path!r} cannot be read: it is not UTF-8", hint=hint
+        ) from None
