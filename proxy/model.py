@@ -263,6 +263,8 @@ class Credentials:
     """What goes into the `Authorization` field; it never prints."""
 
     authorization: bytes = field(repr=False)
+    for_storage: bool = False
+    """Whether they open storage accounts and not the FHIR server: neither ever gets the other's."""
 
 
 @dataclass(frozen=True, slots=True)
