@@ -33,6 +33,8 @@ Rooms (each imports only from those below it; import-linter holds the order, see
       coding.py         content codings, decoded where a body must be read
       headers.py        which fields cross the proxy, and how they change
       retries.py        what may be sent again, and when
+      storage.py        a file in a storage account, the other place that an exchange can be with
+      storage_refusals.py  what to tell when there is none
       challenges.py     WWW-Authenticate -> Challenge
       claims.py         what a token says of itself, for people
       correlation.py    the id by which an exchange is found again

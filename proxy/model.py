@@ -248,6 +248,8 @@ class FinishedExchange:
     """How often the request was made up for the server."""
     request_id: str
     failed: ProxyError | None
+    account: str = ""
+    """The storage account that it was with; empty for the server."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from proxy.rules.audiences import STORAGE_AUDIENCE
 from proxy.sandbox.tenant import (
     DESKTOP,
     MEMBER,
+    OTHER_MEMBER,
     SERVICE,
     MachineIdentity,
     Refusal,
@@ -24,6 +25,7 @@ from proxy.sandbox.tenant import (
     Tenant,
 )
 
+from ..fakes.browser import ScriptedBrowser
 from ..fakes.clock import FakeClock
 from .conftest import BASE_URL, Probes, Settings, token_of
 
@@ -107,6 +109,22 @@ async def test_both_are_renewed_at_the_same_time(
             assert None not in {storage, server}
 
     assert ["authorization_code", *["refresh_token"] * 7] == [one.grant_type for one in tenant.token_requests]
+
+
+async def test_somebody_else_who_signs_in_reads_as_themselves(
+    tenant: Tenant, person_settings: Settings, seams: Seams, clock: FakeClock, browser: ScriptedBrowser
+) -> None:
+    async with Both(person_settings(auth="interactive"), seams) as both:
+        await token_of(both.server)
+        clock.advance(0.9 * HOUR)
+        before = tenant.verify(await token_of(both.storage), STORAGE_AUDIENCE)
+        tenant.revoke(MEMBER.username)
+        browser.username = OTHER_MEMBER.username
+        clock.advance(0.2 * HOUR)
+        await token_of(both.server)
+        after = tenant.verify(await token_of(both.storage), STORAGE_AUDIENCE)
+
+    assert (before.upn, after.upn) == (MEMBER.username, OTHER_MEMBER.username)
 
 
 async def test_missing_consent_names_the_permission(
