@@ -51,7 +51,8 @@ The path of one request::
 
      1. The tool calls http://localhost:PORT/Patient?...; `server` accepts.
      2. `forwarding` takes the head as it came (method, raw target, fields) as a RequestHead.
-     3. Exchange(head, rules) runs the guards and names the interaction. Refused: nothing has been sent.
+     3. exchange_of(head, rules) runs the guards and names the interaction: with the server, or for a file in a
+        storage account, which has credentials and connections of its own. Refused: nothing has been sent.
      4. Authenticator.credentials(): from the cache, or acquired once for all who wait; None for an anonymous
         server. Failed: still nothing sent.
      5. exchange.upstream_request(credentials): target mapped, hop-by-hop and client-only fields dropped,
