@@ -18,7 +18,7 @@ from typing import Protocol
 from ..errors import RequestRefused
 from .json_places import JsonPlaces
 from .places import CALLED_BY_SERVER, Structure, is_address
-from .spellings import BEFORE, AddressPattern, can_begin, stands_alone
+from .spellings import BEFORE, AddressPattern, can_begin, in_spelling_of, stands_alone
 from .urls import UrlMap
 from .xml_places import XmlPlaces
 
@@ -90,11 +90,12 @@ class _Downwards(_Rewriting):
     what it sent, and the way up reverses them.
     """
 
-    __slots__ = ("_delimiter", "_local_base", "_structure", "_url_map", "_value")
+    __slots__ = ("_accounts", "_delimiter", "_local_base", "_structure", "_value")
 
     def __init__(self, url_map: UrlMap, local_base: bytes, structure: Structure) -> None:
         super().__init__(url_map.theirs)
-        self._url_map = url_map
+        # Asked for each address only where some are other places than the server.
+        self._accounts = url_map if url_map.has_accounts else None
         self._local_base = local_base
         self._structure = structure
         # Where, in the present data, the rest of a value begins that is being rewritten; None outside of one.
@@ -114,7 +115,9 @@ class _Downwards(_Rewriting):
         ):
             return None
         self._value = match.end()
-        return self._url_map.address_down(matched, self._local_base)
+        if self._accounts is None:
+            return in_spelling_of(matched, self._local_base)
+        return self._accounts.address_down(matched, self._local_base)
 
     def _passed(self, data: bytes, end: int) -> None:
         self._structure.passed(data, end)

@@ -81,6 +81,11 @@ class UrlMap:
         )
         """Finds the proxy's own addresses."""
 
+    @property
+    def has_accounts(self) -> bool:
+        """Whether there are other places than the upstream."""
+        return bool(self._accounts)
+
     def mount(self, target: bytes) -> tuple[bytes, bytes]:
         """The path at which the request addresses the proxy's base, and the target to send upstream.
 
