@@ -21,6 +21,7 @@ Rooms (each imports only from those below it; import-linter holds the order, see
     upstream/       the connections to the real server: pool, phases, limits     RIM (httptools)
     auth/           one file per way to obtain credentials; cache.py around all  RIM (msal in two files)
     sandbox/        an Entra-like tenant and a FHIR server, for `demo` and tests; knows nothing of the proxy
+    trust.py        whom TLS trusts, and what a certificate that fails means
     rules/          every decision about one exchange; no I/O, no clock, no await
       exchange.py       the decisions of one request and its answer, in order
       guards.py         reasons to refuse a request
