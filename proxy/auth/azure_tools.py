@@ -7,8 +7,6 @@ tokens are compared, and the change is told.
 
 from __future__ import annotations
 
-import base64
-import json
 import logging
 import shutil
 from collections.abc import Mapping
@@ -21,6 +19,7 @@ from ..config import AuthMethod, ServerConfig
 from ..errors import AuthenticationFailed, ConfigError, SignInRequired
 from ..model import Rejection
 from ..rules.rejections import refused_after_sign_in
+from ..rules.tokens import claim_text, unverified_claims
 from .answers import cleaned
 from .cache import AccessToken, CachedAuthenticator
 from .registration import Permission, registration
@@ -85,22 +84,15 @@ class Account:
     @property
     def shown(self) -> str:
         """As it is told."""
-        return f"{cleaned(self.name) or cleaned(self.oid)} in the tenant {cleaned(self.tid)}"
+        return f"{self.name or self.oid} in the tenant {self.tid}"
 
     @classmethod
     def of(cls, token: str) -> Account | None:
         """What a token says of itself, unverified; None for one that cannot be read."""
-        parts = token.split(".")
-        if len(parts) != 3:
-            return None
-        try:
-            claims = json.loads(base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))
-        except (ValueError, RecursionError):
-            return None
-        if not isinstance(claims, dict) or not claims.get("oid"):
-            return None
-        name = claims.get("upn") or claims.get("unique_name") or claims.get("preferred_username") or ""
-        return cls(str(claims["oid"]), str(claims.get("tid", "")), str(name))
+        claims = unverified_claims(token)
+        oid = claim_text(claims, "oid")
+        name = claim_text(claims, "upn", "unique_name", "preferred_username")
+        return cls(oid, claim_text(claims, "tid"), name) if oid else None
 
 
 def azure_tool(config: ServerConfig, seams: Seams) -> Authenticator:

@@ -79,7 +79,7 @@ def test_challenge_that_does_not_fit_the_settings_is_remarked(known: State, caus
 
     assert bool(cause) == (remark is not None)
     if remark is not None:
-        assert (cause in remark.cause, fix in remark.fix) == (True, True), remark
+        assert (cause in remark.message, fix in remark.fix) == (True, True), remark
 
 
 def test_challenge_is_told_by_its_parts() -> None:
