@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 from ..errors import IdentityProviderUnavailable, ProxyError, SignInRequired
 from .aadsts import explain
-from .cache import AccessToken
 from .registration import Registration
+from .sources import AccessToken
 
 Answer = Mapping[str, object]
 """The JSON object of a token endpoint (RFC 6749 section 5), with MSAL's additions."""

@@ -19,13 +19,13 @@ from ..errors import AuthenticationFailed, IdentityProviderUnavailable, SignInRe
 from ..rules.accounts import Account
 from .answers import Answer, Question, refusal, seconds, senseless, token
 from .authorities import Authority
-from .cache import AccessToken
 from .clock import Clock
 from .flows import CodeFlow, DeviceFlow
 from .kept import Kept, account_of_entry
 from .people import People, account_in
 from .proofs import Proof, credential
 from .registration import Registration
+from .sources import AccessToken
 from .threads import in_thread
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from ..rules.tokens import LATEST
-from .cache import AccessToken
+from .sources import AccessToken
 from .token import Bearer
 
 UNTOLD_LIFE = 300.0
