@@ -14,6 +14,7 @@ from ..model import Challenge
 from ..rules.audiences import AUDIENCE_PARAMETERS, audience_mismatch
 from ..rules.challenges import bearer_parameter, one_line, parse_challenges
 from ..rules.exchange import ServerRules
+from ..rules.scopes import other_scopes
 from ..rules.tokens import Finding
 from .asking import Reply, ask_server, request
 from .state import State
@@ -132,6 +133,8 @@ def _off(state: State) -> Finding | None:
         )
     if mismatch := audience_mismatch(config, challenges):
         return Finding.parted("audience", mismatch, "Check --audience.")
+    if others := other_scopes(challenges):
+        return Finding.parted("scope", others, "")
     try:
         chosen = authority(config, challenges)
     except ProxyError as error:
