@@ -135,9 +135,10 @@ class Proxy:
             listener.close()
         if self._unix is not None:
             self._unix.remove()
+        # First of all: whoever waits for a sign-in has sent nothing, and would wait for Entra ID in vain.
+        await self.watch.close()
         if self._front is not None:
             await self._front.drain(drain_timeout, cut or asyncio.Event())
-        await self.watch.close()
         await self._upstream.close()
 
     async def _probe(self) -> ResponseHead:

@@ -122,17 +122,21 @@ class CachedAuthenticator:
         held = self._held.get(_CURRENT)
         if held is None:
             return await self._acquired(rejected)
-        if now >= held.refresh_at and now >= self._ahead_from and self._flight is None:
+        if (
+            now >= held.refresh_at
+            and now >= self._ahead_from
+            and self._flight is None
+            and not self._is_closed
+        ):
             self._start(None, is_ahead=True)
         return held.credentials
 
     async def close(self) -> None:
-        """Stop what is under way; whoever waits gets ProxyUnavailable."""
+        """Stop what is under way; whoever waits gets ProxyUnavailable. A token that is held stays of use."""
         self._is_closed = True
         if self._flight is not None:
             self._flight.task.cancel()
             await asyncio.wait({self._flight.task})
-        self._held.clear()
         await self._source.close()
 
     def _now(self) -> float:

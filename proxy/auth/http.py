@@ -25,8 +25,8 @@ from ..trust import UNTRUSTED, hint, trust
 
 __all__ = ["EntraHttp", "Outage", "RequestException", "proxies", "unavailable"]
 
-LONGEST_OUTAGE_PAUSE = 30
-"""Seconds of a `Retry-After` on 5xx that are honoured at most, so that an outage's end is noticed soon."""
+LONGEST_OUTAGE_PAUSE = 25
+"""Seconds of a `Retry-After` on 5xx that are honoured at most, so that all works again within 30 s of its end."""
 
 
 class Outage(RequestException):

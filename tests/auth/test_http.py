@@ -100,7 +100,7 @@ async def test_what_is_not_https_is_refused(http: EntraHttp, url: str) -> None:
         (429, "-1", None),
         (429, "²", None),
         (503, "7", 7),
-        (503, "3600", 30),
+        (503, "3600", 25),
         (500, "", None),
     ],
 )
