@@ -24,7 +24,7 @@ from ..model import Challenge, Credentials, Rejection, ResponseHead
 from ..rules.challenges import bearer, one_line, parse_challenges
 from ..rules.scopes import other_scopes
 from .anonymous import AnonymousAuthenticator
-from .authorities import Authority, asks_for_entra, authority, wrong_cloud
+from .authorities import Authority, asks_for_entra, authority
 from .identities import APP_METHODS, IDENTITIES, configured
 from .seams import Authenticator, Probe, Seams
 
@@ -184,7 +184,7 @@ class AutoAuthenticator:
 
     def _announcement(self, method: AuthMethod, chosen: Authority, challenges: Sequence[Challenge]) -> str:
         who = f"the app {self._config.client_id} signs in" if method in APP_METHODS else "you sign in"
-        off = (wrong_cloud(self._config, chosen), other_scopes(challenges))
+        off = (chosen.wrong_cloud, other_scopes(challenges))
         warnings = "".join(f". Beware: {warning}" for warning in off if warning)
         return f"{self._config.base_url} asks for Entra ID; {who} at {chosen.url}{warnings}"
 

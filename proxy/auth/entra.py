@@ -271,8 +271,10 @@ class Entra:
         ((self.account, self._entry),) = found.values()
 
     def _question(self, *, by_person: bool = True) -> Question:
-        tenant = self._authority.tenant if self._authority is not None else ""
-        return Question(self._registration, tenant, by_person)
+        where = self._authority
+        if where is None:
+            return Question(self._registration, "", by_person)
+        return Question(self._registration, where.tenant, by_person, where.wrong_cloud)
 
     async def _call(self, ask: Callable[[_Room], Answer], proof: Proof | None = None) -> Answer:
         if self._authority is None:
@@ -347,9 +349,10 @@ class Entra:
         except RequestException:  # some are ValueErrors as well
             raise
         except ValueError as error:
+            cloud = f" {authority.wrong_cloud}." if authority.wrong_cloud else ""
             raise AuthenticationFailed(
                 f"{_host(authority)} knows no tenant {authority.tenant!r}",
-                hint="Check the tenant (--tenant, AZURE_TENANT_ID) and the cloud that it is in.",
+                hint=f"Check the tenant (--tenant, AZURE_TENANT_ID) and the cloud that it is in.{cloud}",
             ) from error
         finally:
             if room is None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from urllib.parse import urlsplit
 
 from ..auth.answers import cleaned
-from ..auth.authorities import AUTHORITY_PARAMETERS, authority, wrong_cloud
+from ..auth.authorities import AUTHORITY_PARAMETERS, authority
 from ..auth.clouds import cloud_of
 from ..errors import ProxyError
 from ..model import Challenge
@@ -139,7 +139,7 @@ def _off(state: State) -> Finding | None:
         chosen = authority(config, challenges)
     except ProxyError as error:
         return Finding("authority", error.message, error.hint)
-    warning = wrong_cloud(config, chosen)
+    warning = chosen.wrong_cloud
     return Finding.parted("cloud", warning, "Check --authority-host.") if warning else None
 
 

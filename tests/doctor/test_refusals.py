@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from proxy.auth import authenticator
-from proxy.auth.aadsts import BY_CODE, POWER_BI, explain
+from proxy.auth.aadsts import explain
+from proxy.auth.aadsts_table import BY_CODE, POWER_BI
 from proxy.auth.cache import LONGEST_PAUSE
 from proxy.config import ServerConfig
 from proxy.doctor.identity import sign_in
