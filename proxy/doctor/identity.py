@@ -13,6 +13,7 @@ from ..model import ResponseHead
 from ..rules.challenges import parse_challenges
 from ..rules.claims import account_name, claims_of, shown
 from ..rules.rejections import refused_after_sign_in
+from ..rules.scopes import other_scopes_listed
 from ..rules.tokens import Claims, claim_text, token_findings
 from .answers import WRONG_BASE
 from .asking import ask_server, request
@@ -97,12 +98,24 @@ async def read(state: State) -> tuple[State, Verdict]:
         refusal = refused_after_sign_in(config, parse_challenges(reply.head.fields))
         return state, failed(refusal, WRONG_BASE, details)
     words, fix = _REFUSALS.get(status, ("does not answer a read", WRONG_BASE))
+    scopes = await _scopes_of_smart(state) if status == 403 else ""
     return state, Verdict(
         Status.FAILED,
-        cause=f"{config.base_url} {words}: {status}" + (f", {said}" if said else "."),
+        cause=f"{config.base_url} {words}: {status}"
+        + (f", {said} {scopes}" if said else f". {scopes}").rstrip(),
         fix=fix.format(account=_who(state)),
         details=details,
     )
+
+
+async def _scopes_of_smart(state: State) -> str:
+    """What the server's SMART configuration says of scopes that are not requested; empty without one."""
+    head = request(state.config.base_url, ".well-known/smart-configuration")
+    try:
+        reply = await ask_server(state.config, head, state.seams.clock)
+    except ProxyError:
+        return ""  # the read has its verdict, and this would only have added to it
+    return other_scopes_listed(reply.object())
 
 
 # Status -> what it says, and what to do.

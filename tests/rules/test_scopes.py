@@ -5,7 +5,7 @@ import pytest
 from proxy.config import ServerConfig
 from proxy.model import Challenge
 from proxy.rules.rejections import refused_after_sign_in
-from proxy.rules.scopes import other_scopes
+from proxy.rules.scopes import other_scopes, other_scopes_listed
 
 SCOPES = [
     ("", ""),
@@ -36,3 +36,23 @@ def test_refusal_of_a_new_token_names_the_scopes() -> None:
     challenge = Challenge("bearer", {"error": "insufficient_scope", "scope": "patient/*.read"})
 
     assert "patient/*.read" in refused_after_sign_in(config, [challenge]).hint
+
+
+LISTED = [
+    ({"scopes_supported": ["openid", "fhirUser", "patient/*.read"]}, "'fhirUser patient/*.read'"),
+    ({"scopes_supported": ["patient/*.read", "https://fhir.example/user_impersonation"]}, ""),
+    ({"scopes_supported": ["openid", "offline_access"]}, ""),
+    ({"scopes_supported": [7, None]}, ""),
+    ({"scopes_supported": "patient/*.read"}, ""),
+    ({}, ""),
+]
+
+
+@pytest.mark.parametrize(("configuration", "told"), LISTED)
+def test_scopes_of_a_smart_configuration_are_told_where_ours_is_not_among_them(
+    configuration: dict[str, object], told: str
+) -> None:
+    said = other_scopes_listed(configuration)
+
+    assert bool(told) == bool(said)
+    assert told in said
