@@ -66,6 +66,11 @@ REMARKS = [
     ),
     (state("https://fhir.example"), "does not say how to sign in", "--tenant"),
     (
+        state("https://fhir.example", Challenge("bearer", {"scope": "patient/*.read"})),
+        "asks for the scopes 'patient/*.read', and exactly one is requested",
+        "Have its administrator let that one in",
+    ),
+    (
         state("https://fhir.example", challenge("https://fhir.example"), auth="anonymous"),
         "--auth anonymous makes none",
         "--auth auto",
