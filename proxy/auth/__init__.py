@@ -4,8 +4,8 @@
 one. `cache` keeps one token for all who ask, `gate` looks at what comes out.
 A way to sign in is a TokenSource under that cache: an app's (`app`, by `client_secret`, `client_certificate` or
 `workload_identity`, with what `proofs` sends), or a person's (`person`, by `interactive` or `device_code`).
-They reach Entra ID through `entra`, where MSAL lives, at the authority that `authorities` decides on and for
-what `registration` says; `answers` and `aadsts` turn refusals into errors. Others have their tokens made
+They reach Entra ID through `entra`, with MSAL in its `msal_room`, at the authority that `authorities` decides on
+and for what `registration` says; `answers` and `aadsts` turn refusals into errors. Others have their tokens made
 elsewhere: `managed_identity` by the machine, `azure_tools` and `command` by a program, whose output `printed`
 reads. `identities` says which of them the settings give, for `auto`.
 """
