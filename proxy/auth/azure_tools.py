@@ -61,7 +61,8 @@ class Tool:
     def profile_path(self, environment: Mapping[str, str]) -> Path:
         """Where the tool keeps who is signed in."""
         named = environment.get(self.variable, "") if self.variable else ""
-        return (Path(named) if named else Path.home() / self.folder) / self.profile
+        # expanduser leaves "~" where a container's user has no home; Path.home() would raise.
+        return Path(named or os.path.expanduser(f"~/{self.folder}"), self.profile)
 
 
 TOOLS: Mapping[AuthMethod, Tool] = MappingProxyType(
