@@ -21,6 +21,7 @@ Rooms (each imports only from those below it; import-linter holds the order, see
     upstream/       the connections to the real server: pool, phases, limits     RIM (httptools)
     auth/           one file per way to obtain credentials; cache.py around all  RIM (msal in two files)
     sandbox/        an Entra-like tenant and a FHIR server, for `demo` and tests; knows nothing of the proxy
+    trust.py        whom TLS trusts, and what a certificate that fails means
     rules/          every decision about one exchange; no I/O, no clock, no await
       exchange.py       the decisions of one request and its answer, in order
       guards.py         reasons to refuse a request
@@ -41,6 +42,7 @@ Rooms (each imports only from those below it; import-linter holds the order, see
       audiences.py      whom a token is for, and what to say when the server expects another
       tokens.py         what a token says of itself, and what is off about it
       accounts.py       who has signed in, and whether the settings let them
+      scopes.py         the scopes that a server says it needs
       capabilities.py   hide the server's own OAuth from tools
       outcome.py        ProxyError -> OperationOutcome
     config/         text -> Config, or ConfigError naming every wrong key

@@ -140,10 +140,11 @@ class Proxy:
             listener.close()
         if self._unix is not None:
             self._unix.remove()
+        # First of all: whoever waits for a sign-in has sent nothing, and would wait for Entra ID in vain.
+        await self.watch.close()
         if self._front is not None:
             await self._front.drain(drain_timeout, cut or asyncio.Event())
         await self._storage.close()
-        await self.watch.close()
         for upstream in (self._upstream, *self._accounts.values()):
             await upstream.close()
 

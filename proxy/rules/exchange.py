@@ -26,7 +26,7 @@ from ..model import Credentials, Fields, Interaction, Rejection, RequestHead, Re
 from .binaries import answer_is_fhir, sparing_content
 from .bodies import BodyPath
 from .capabilities import is_smart_configuration, security_remover
-from .challenges import parse_challenges
+from .challenges import parse_challenges, wanted_claims
 from .coding import accept_encoding, acceptable, decoder
 from .correlation import answered
 from .guards import Listener, guard
@@ -53,6 +53,7 @@ BODILESS_STATUSES = frozenset({204, 304})
 
 PARTIAL_CONTENT = 206
 UNAUTHORIZED = 401
+FORBIDDEN = 403
 
 VOUCHING_FIELDS = frozenset(
     {b"accept-ranges", b"content-digest", b"content-length", b"content-md5", b"digest", b"repr-digest"}
@@ -216,13 +217,17 @@ class Exchange:
     def rejection(self, head: ResponseHead) -> Rejection | None:
         """What to tell the authenticator about a 401, None where the answer goes on to the tool.
 
-        Raises AuthenticationFailed where renewed credentials have been refused as well.
+        A 403 counts where it asks for other claims in the token, as services did before there was a 401 for it;
+        where it remains, it is the server's answer. Raises AuthenticationFailed where renewed credentials have
+        been refused as well.
         """
-        if head.status != UNAUTHORIZED:
+        if head.status not in {UNAUTHORIZED, FORBIDDEN}:
             return None
         if self._credentials is None and b"authorization" in self._head.fields:
             return None  # What was refused is the tool's own, before a server that gets nothing from us.
         challenges = parse_challenges(_without_token(head.fields, self._credentials))
+        if head.status == FORBIDDEN and (self._is_renewed or not wanted_claims(challenges)):
+            return None
         if self._is_renewed:
             raise refused_after_sign_in(self._rules.config, challenges)
         self._is_renewed = True
