@@ -8,7 +8,13 @@ Rooms (each imports only from those below it; import-linter holds the order, see
     __main__        python -m proxy
     cli/            what a person types: one file per command
     doctor/         walks the road of a request and judges each step; `cli` prints the verdicts
-    server.py       listeners and their life: start, drain, stop                 RIM (aiohttp)
+    serving.py      the process: all servers and the admin listener, until a stop
+    reload.py       settings taken anew while requests come
+    servers.py      all servers of a configuration: started, changed, stopped together
+    server.py       one server at its listener: start, change, drain, stop
+    listening.py    what lives as long as a listener: sockets and connections    RIM (aiohttp)
+    service.py      what one server's settings give: rules, sign-in, connections
+    signals.py      what the system asks of the process
     forwarding.py   carry one exchange between client and upstream
     pacing.py       wait for a server that asks for patience
     admin/          the other listener: health, readiness, metrics, status       RIM (aiohttp)

@@ -53,6 +53,16 @@ class Pacing:
         self._pace = Pace()
         self._queue: deque[asyncio.Future[None]] = deque()
 
+    @property
+    def pause_seconds(self) -> float:
+        """Seconds until the server takes requests again."""
+        return self._pace.pause(self._clock.time())
+
+    @property
+    def concurrency_limit(self) -> float:
+        """Requests that the server takes at a time; infinite where it asks for no patience."""
+        return self._pace.limit
+
     def patience(self) -> Patience:
         """That of a new exchange."""
         return Patience(self._longest or 0.0)

@@ -192,16 +192,21 @@ async def test_web_pages_stop_nothing(tool: ClientSession, fields: dict[str, str
         assert not running.stopped.is_set()
 
 
-async def test_not_even_its_own_page_stops_it(tool: ClientSession) -> None:
+ACTIONS = ("/quitquitquit", "/reload")
+
+
+@pytest.mark.parametrize("path", ACTIONS)
+async def test_not_even_its_own_page_stops_or_changes_it(tool: ClientSession, path: str) -> None:
     async with operated("http://127.0.0.1:9") as running:
-        async with tool.post(f"{running.url}/quitquitquit", headers={"Origin": running.url}) as answer:
-            assert 403 == answer.status
+        async with tool.post(running.url + path, headers={"Origin": running.url}) as answer:
+            assert (403, "No web page") == (answer.status, (await answer.text())[:11])
         assert not running.stopped.is_set()
 
 
-async def test_reading_does_not_stop_it(tool: ClientSession) -> None:
+@pytest.mark.parametrize("path", ACTIONS)
+async def test_reading_does_not_stop_or_change_it(tool: ClientSession, path: str) -> None:
     async with operated("http://127.0.0.1:9") as running:
-        async with tool.get(f"{running.url}/quitquitquit") as answer:
+        async with tool.get(running.url + path) as answer:
             assert 405 == answer.status
         assert not running.stopped.is_set()
 
