@@ -30,6 +30,8 @@ Rooms (each imports only from those below it; import-linter holds the order, see
     rules/          every decision about one exchange; no I/O, no clock, no await
       exchange.py       the decisions of one request and its answer, in order
       guards.py         reasons to refuse a request
+      listener.py       how a listener may be called: names, web pages, key
+      origins.py        what web pages of allowed origins are told (CORS)
       interactions.py   method + path -> FHIR interaction
       policy.py         which interactions the settings let pass
       urls.py           local base URL <-> upstream base URL

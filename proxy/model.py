@@ -249,6 +249,13 @@ class FinishedExchange:
     request_id: str
     failed: ProxyError | None
 
+    @property
+    def kind(self) -> str:
+        """What it was: the name of its FHIR interaction, else "refused", or "preflight", which is none."""
+        if self.classified is not None:
+            return self.classified.interaction.value
+        return "preflight" if self.failed is None else "refused"
+
 
 @dataclass(frozen=True, slots=True)
 class Challenge:

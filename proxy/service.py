@@ -23,7 +23,7 @@ from .local_key import read_local_key
 from .model import ResponseHead
 from .pacing import Pacing
 from .rules.exchange import ServerRules
-from .rules.guards import Listener
+from .rules.listener import Listener
 from .upstream import Timeouts, Upstream, tls_context, tunnel_for
 
 REREAD = frozenset({"token_file", "federated_token_file", "client_secret_file"})
@@ -140,8 +140,11 @@ class Service:
 
     def site(self, port: int) -> Site:
         """What its exchanges share, at the port that its listener got."""
-        listener = Listener.of(self.config.listen.host, port, self.config.allowed_hosts, key=self.key)
-        rules, watch = ServerRules(self.config, listener), self.sign_in.watch
+        config = self.config
+        listener = Listener.of(
+            config.listen.host, port, config.allowed_hosts, config.allow_origins, key=self.key
+        )
+        rules, watch = ServerRules(config, listener), self.sign_in.watch
         return Site(rules, watch, self.upstream, self.pacing, self.limits, watch)
 
     async def retire(self) -> None:

@@ -18,7 +18,8 @@ from ..client import request_head
 from ..config import ListenAddress
 from ..errors import ConfigError, ProxyError, RequestRefused
 from ..model import is_loopback
-from ..rules.guards import Listener, guard
+from ..rules.guards import guard
+from ..rules.listener import Listener
 from .metrics import CONTENT_TYPE, Metrics
 from .page import STYLE, page
 from .watching import ServerWatch, moment

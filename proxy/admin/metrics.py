@@ -13,9 +13,6 @@ CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
 """Upper bounds of the latency classes: a cached read takes milliseconds, a large search a minute."""
 
-REFUSED = "refused"
-"""The interaction of a request that the guards did not let in."""
-
 
 class Metrics:
     """The counts of one process; `server` is the base URL of the server that they are about."""
@@ -62,9 +59,8 @@ class Metrics:
 
     def exchange(self, server: str, finished: FinishedExchange) -> None:
         """Count an exchange."""
-        interaction = finished.classified.interaction.value if finished.classified else REFUSED
-        self._exchanges.labels(server, interaction, f"{finished.status // 100}xx").inc()
-        self._seconds.labels(server, interaction).observe(finished.seconds)
+        self._exchanges.labels(server, finished.kind, f"{finished.status // 100}xx").inc()
+        self._seconds.labels(server, finished.kind).observe(finished.seconds)
         if finished.upstream_seconds is not None:
             self._upstream_seconds.labels(server).observe(finished.upstream_seconds)
         self._bytes.labels(server).inc(finished.sent_bytes)

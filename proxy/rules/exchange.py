@@ -28,7 +28,7 @@ from .capabilities import is_smart_configuration, security_remover
 from .challenges import parse_challenges
 from .coding import accept_encoding, acceptable, decoder
 from .correlation import answered
-from .guards import Listener, guard
+from .guards import guard
 from .headers import (
     ATTEMPTS_FIELD,
     REQUEST_URL_FIELDS,
@@ -40,6 +40,8 @@ from .headers import (
     response_fields,
 )
 from .interactions import classify
+from .listener import Listener
+from .origins import shared
 from .outcome import outcome
 from .policy import Policy
 from .rejections import refused_after_sign_in
@@ -239,7 +241,7 @@ class Exchange:
             fields = _transformed(
                 fields, DECODED_VOUCHING_FIELDS if _coding(head.fields) else VOUCHING_FIELDS
             )
-        fields = answered(fields, self._head.fields)
+        fields = shared(answered(fields, self._head.fields), self._head.fields, rules.listener)
         return _counted(ResponseHead(head.status, head.reason, fields), self.attempts), path
 
     def _response_path(self, head: ResponseHead) -> BodyPath | None:
@@ -304,10 +306,12 @@ class Exchange:
         return self._rules.url_map.link_down(value, self._local_base)
 
 
-def failure(error: ProxyError, head: RequestHead, attempts: int = 0) -> tuple[ResponseHead, bytes]:
+def failure(
+    error: ProxyError, head: RequestHead, listener: Listener, attempts: int = 0
+) -> tuple[ResponseHead, bytes]:
     """The answer to a request that failed here, in the format that the tool asked for."""
     answer, body = outcome(error, accept=head.fields.text(b"accept"), query=head.target.partition(b"?")[2])
-    answer = replace(answer, fields=answered(answer.fields, head.fields))
+    answer = replace(answer, fields=shared(answered(answer.fields, head.fields), head.fields, listener))
     return _counted(answer, attempts), body
 
 
