@@ -153,7 +153,7 @@ class Exchange:
             return None
         if not coding:
             return BodyPath((rewriter,))
-        decoding = decoder(coding, BodyTooLarge)
+        decoding = decoder(coding, BadRequest, BodyTooLarge)
         if decoding is None:
             raise CodingNotSupported(
                 f"The body's Content-Encoding is {coding[:40]!r}, which this proxy cannot read.",

@@ -138,7 +138,7 @@ async def test_body_that_is_not_what_its_coding_says_is_refused(body: bytes) -> 
         b"Content-Encoding: gzip",
         b"Content-Length: %d" % len(body),
     )
-    await assert_refused(head(b"POST", b"/Patient", *lines) + body, 400, 413, 415)
+    await assert_refused(head(b"POST", b"/Patient", *lines) + body, 400)
 
 
 @pytest.mark.parametrize(
@@ -146,7 +146,7 @@ async def test_body_that_is_not_what_its_coding_says_is_refused(body: bytes) -> 
 )
 async def test_coding_that_cannot_be_read_is_refused(coding: bytes) -> None:
     lines = (b"Content-Type: application/fhir+json", b"Content-Encoding: " + coding, b"Content-Length: 14")
-    await assert_refused(head(b"POST", b"/Patient", *lines) + b"%x", 400, 413, 415)
+    await assert_refused(head(b"POST", b"/Patient", *lines) + b"%x", 400, 415)
 
 
 NESTED = [b"[" * 200_000, b'{"a":' * 100_000, b'"' + b"\\u0000" * 50_000 + b'"', b"1" * 300_000]

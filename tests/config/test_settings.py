@@ -40,7 +40,7 @@ def test_kinds_come_from_the_models() -> None:
     assert {"client_secret", "client_certificate_password", "github_token", "key", "token"} == {
         key for key, setting in SETTINGS.items() if setting.is_secret
     }
-    assert {"allow_origins", "aliases", "allow", "allowed_hosts", "allow_origins", "command"} == {
+    assert {"allow_origins", "aliases", "allow", "allowed_hosts", "command"} == {
         key for key, setting in SETTINGS.items() if setting.is_list
     }
     assert {"allow_remote", "require_organizational_account", "send_certificate_chain"} == {
