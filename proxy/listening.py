@@ -101,5 +101,5 @@ class _Front(web.Server):
 
     async def _forward(self, request: web.BaseRequest) -> web.StreamResponse:
         service, site = self._service, self._site
-        with self._running.one(), service.running.one(), ClientConnection.of(request).exchanging():
+        with self._running.one(), service.running.one(), ClientConnection.of(request).exchanging(request):
             return await forward(request, site)

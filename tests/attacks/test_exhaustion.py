@@ -31,7 +31,7 @@ MEBIBYTE = 1024 * 1024
 
 LARGE = [
     (get(b"/Patient?name=%x" + b"y" * 33_000), (414,)),
-    (get(b"/Patient?name=%x" + b"y" * 70_000), (431, 414)),
+    (get(b"/Patient?name=%x" + b"y" * 70_000), (414,)),
     (get(b"/" + b"y" * 40_000), (414,)),
     (get(b"/Patient?name=%x", b"X: " + b"y" * 33_000), (431,)),
     (get(b"/Patient?name=%x", b"X: " + b"y" * 70_000), (431,)),
@@ -53,7 +53,7 @@ async def test_head_without_end_is_given_up() -> None:
             b"GET /Patient HTTP/1.1\r\nHost: %h\r\n", *[b"X: " + b"y" * 60_000 + b"\r\n"] * 300
         )
 
-        assert [answer.status for answer in answers] in ([431], [400], [])
+        assert [answer.status for answer in answers] == [431]
         assert here.upstream.requests == []
         assert await here.is_healthy()
 
