@@ -19,6 +19,7 @@ Rooms (each imports only from those below it; import-linter holds the order, see
     pacing.py       wait for a server that asks for patience
     admin/          the other listener: health, readiness, metrics, status       RIM (aiohttp)
     client.py       the tool's side: request heads and bodies, answers           RIM (aiohttp)
+    open_files.py   how many connections the system lets the process have
     client_heads.py  how much of a request's head is taken in before its end
     client_limits.py  how long a tool is waited for, how many connections it may have
     local_key.py    the key that tools have to show, where one is asked for

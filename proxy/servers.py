@@ -10,6 +10,7 @@ from .auth import Seams
 from .config import Config, ServerConfig
 from .errors import ConfigError
 from .forwarding import Site
+from .open_files import within_limits
 from .server import Proxy
 from .service import Service, gathered, sign_in_key
 
@@ -18,7 +19,7 @@ class Servers:
     """The proxies of a configuration; ConfigError tells all that cannot work, whichever server it is about."""
 
     def __init__(self, config: Config, seams: Seams, announce: Callable[[str], None]) -> None:
-        self.config = config
+        self.config = config = within_limits(config)
         self.metrics = Metrics()
         self.proxies: list[Proxy] = []
         self._seams = seams
@@ -52,6 +53,7 @@ class Servers:
         A listener whose address stays is kept with its connections. Others are opened first, and those that are
         no longer named end as at a stop, by the drain_timeout of the new settings or at `cut`.
         """
+        config = within_limits(config)
         proxies: list[Proxy] = []
         switches: list[tuple[Proxy, Service]] = []
         fresh: list[Proxy] = []

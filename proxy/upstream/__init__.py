@@ -32,7 +32,7 @@ from .tls import tls_context
 from .tunnel import Tunnel, tunnel_for
 from .writing import RequestMessage, request_message
 
-__all__ = ["Answer", "Timeouts", "Tunnel", "Upstream", "tls_context", "tunnel_for"]
+__all__ = ["MAX_CONNECTIONS", "Answer", "Timeouts", "Tunnel", "Upstream", "tls_context", "tunnel_for"]
 
 MAX_CONNECTIONS = 256
 """Connections to one server: more than the sockets that a browser, a notebook and an export open together."""
