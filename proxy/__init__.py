@@ -42,6 +42,8 @@ Rooms (each imports only from those below it; import-linter holds the order, see
       binaries.py       whether a body is FHIR, or a Binary's content
       coding.py         content codings, decoded where a body must be read
       headers.py        which fields cross the proxy, and how they change
+      echoes.py         the token that a server quotes goes no further
+      representations.py  fields that vouch for a body, where it changes
       retries.py        what may be sent again, and when
       challenges.py     WWW-Authenticate -> Challenge
       claims.py         what a token says of itself, for people
