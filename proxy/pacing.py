@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 import random
 from collections import deque
@@ -12,6 +13,8 @@ from .auth import Clock
 from .errors import ProxyUnavailable
 from .model import ResponseHead
 from .rules.retries import SPREAD, Pace, asked_pause
+
+logger = logging.getLogger(__name__)
 
 
 class Patience:
@@ -94,6 +97,11 @@ class Pacing:
             self._pace.accepted()
         elif pause <= self._longest:
             self._pace.throttled(pause, begun, now)
+            logger.debug(
+                "A server asks for a pause of %.1f seconds; then it gets %.0f requests at a time.",
+                pause,
+                self._pace.limit,
+            )
             return pause
         return None
 
