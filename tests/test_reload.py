@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import ssl
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
 import pytest
+import trustme
 from aiohttp import ClientSession, DummyCookieJar, TCPConnector
 
 from proxy.config import Config
@@ -335,3 +337,20 @@ async def test_token_file_may_change_with_or_without_a_reload(
             await ask(tool, program.urls[0])
 
     assert [b"Bearer first", b"Bearer another"] == seen
+
+
+async def test_renewed_authority_is_trusted_after_a_reload(
+    tool: ClientSession, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    file = tmp_path_factory.mktemp("ca") / "ca.pem"
+    before, after = trustme.CA(), trustme.CA()
+    served = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    after.issue_cert("127.0.0.1").configure_cert(served)
+    before.cert_pem.write_to_path(file)
+    async with byte_server(saying(b"ok"), served) as fake:
+        settings = {**server(fake.port, ca_bundle=str(file)), "base_url": f"https://127.0.0.1:{fake.port}"}
+        async with running(settings) as program:
+            assert b"is not trusted" in await ask(tool, program.urls[0])
+            after.cert_pem.write_to_path(file)
+            await program.change(settings)
+            assert b"ok" == await ask(tool, program.urls[0])
