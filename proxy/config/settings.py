@@ -88,7 +88,7 @@ class ServerConfig(BaseModel):
         tuple[AllowedOrigin, ...], Shown("Listener", "ORIGIN", singular="allow_origin")
     ] = Field(
         default=(),
-        description="Origins whose web pages may use the listener, as http://localhost:3000; by default none.",
+        description="Origins whose web pages may use the listener.",
     )
     key: Annotated[SecretStr | None, Shown("Listener")] = Field(
         default=None,

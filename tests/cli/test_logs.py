@@ -5,7 +5,6 @@ import io
 import json
 import logging
 import pkgutil
-from collections.abc import Iterator
 
 import pytest
 
@@ -13,17 +12,6 @@ import proxy
 from proxy.cli.logs import DEBUG_SHOWS, LIBRARIES, clean, set_up_logging
 
 JWT = "eyJ0eXAiOiJKV1QifQ.eyJzdWIiOiJub3QifQ.c2lnbmF0dXJl"
-
-
-@pytest.fixture(autouse=True)
-def logging_as_it_was() -> Iterator[None]:
-    loggers = [logging.getLogger(name) for name in ("", "proxy", *LIBRARIES)]
-    levels = [logger.level for logger in loggers]
-    handlers = loggers[0].handlers[:]
-    yield
-    loggers[0].handlers[:] = handlers
-    for logger, level in zip(loggers, levels, strict=True):
-        logger.setLevel(level)
 
 
 def logged(level: str = "info", log_format: str = "text") -> io.StringIO:
