@@ -11,7 +11,8 @@ from proxy.config import Config
 from proxy.errors import ConfigError
 from proxy.sandbox import Sandbox
 from proxy.sandbox.tenant import DESKTOP, Hang
-from proxy.server import Stop, serve
+from proxy.serving import serve
+from proxy.signals import Stop
 
 from .fakes.byte_server import Peer, byte_server
 from .running import proxy_before, proxy_of, unattended

@@ -13,7 +13,7 @@ from proxy.errors import (
 )
 from proxy.model import Credentials, Fields, Interaction, RequestHead, ResponseHead
 from proxy.rules.exchange import Exchange, ServerRules
-from proxy.rules.guards import Listener
+from proxy.rules.listener import Listener
 
 TOKEN = Credentials(b"Bearer abc")
 JSON = ("Content-Type", "application/fhir+json")
