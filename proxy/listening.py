@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Protocol
 
 from aiohttp import web
 
@@ -21,8 +23,42 @@ ABORT_SECONDS = 0.1
 """How long exchanges that outlived the drain get to notice that they are cut."""
 
 
+class Door(Protocol):
+    """Where the requests of tools come in, in this process or in others."""
+
+    @property
+    def port(self) -> int:
+        """The port that it has; 0 for a unix socket."""
+
+    @property
+    def connections(self) -> int:
+        """Connections of tools that are open."""
+
+    @property
+    def upstream_connections(self) -> int:
+        """Connections to the server that are open."""
+
+    @property
+    def pause_seconds(self) -> float:
+        """Seconds until the server takes requests again."""
+
+    @property
+    def concurrency_limit(self) -> float:
+        """Requests that the server takes at a time; infinite where it asks for no patience."""
+
+    def switch(self, service: Service, site: Site) -> None:
+        """Serve by another service from the next request on, on connections that are open too."""
+
+    async def close(self, drain_timeout: float, cut: asyncio.Event) -> None:
+        """Accept no more; let running exchanges end within `drain_timeout` seconds or until `cut`."""
+
+
+OpenDoor = Callable[[ListenAddress, Service], Awaitable[Door]]
+"""Opens the door of an address for a service; ConfigError names an address that cannot be had."""
+
+
 class Listening:
-    """A listener that accepts: each request gets the rules that hold when it comes, and keeps them to its end."""
+    """A door of this process: each request gets the rules that hold when it comes, and keeps them to its end."""
 
     def __init__(self, port: int, front: _Front, unix: UnixListener | None) -> None:
         self.port = port
@@ -31,8 +67,11 @@ class Listening:
         self._listeners: list[asyncio.Server] = []
 
     @classmethod
-    async def open(cls, address: ListenAddress, service: Service) -> Listening:
-        """Accept for a service; ConfigError names an address that cannot be had."""
+    async def open(cls, address: ListenAddress, service: Service, *, joining: bool = False) -> Listening:
+        """Accept for a service; ConfigError names an address that cannot be had.
+
+        `joining` shares the port with other processes of this user, as `tcp_listener.let_join` allows.
+        """
         loop = asyncio.get_running_loop()
         if address.path:
             unix = UnixListener(address.path)
@@ -40,7 +79,7 @@ class Listening:
             server = await loop.create_unix_server(listening._front, sock=unix.socket, backlog=BACKLOG)
             listening._listeners.append(server)
             return listening
-        sockets = await bound_sockets(address)
+        sockets = await bound_sockets(address, joining=joining)
         port = sockets[0].getsockname()[1]
         listening = cls(port, _Front(service, service.site(port)), None)
         for bound in sockets:
@@ -52,6 +91,21 @@ class Listening:
     def connections(self) -> int:
         """Connections of tools that are open."""
         return len(self._front.connections)
+
+    @property
+    def upstream_connections(self) -> int:
+        """Connections to the server that are open."""
+        return self._front.service.upstream.open_connections
+
+    @property
+    def pause_seconds(self) -> float:
+        """Seconds until the server takes requests again."""
+        return self._front.service.pacing.pause_seconds
+
+    @property
+    def concurrency_limit(self) -> float:
+        """Requests that the server takes at a time; infinite where it asks for no patience."""
+        return self._front.service.pacing.concurrency_limit
 
     def switch(self, service: Service, site: Site) -> None:
         """Serve by another service from the next request on, on connections that are open too."""
@@ -71,7 +125,7 @@ class _Front(web.Server):
 
     def __init__(self, service: Service, site: Site) -> None:
         super().__init__(self._forward, handler_cancellation=True)
-        self._service = service
+        self.service = service
         self._site = site
         self._open = 0
         self._running = Running()
@@ -84,7 +138,7 @@ class _Front(web.Server):
 
     def switch(self, service: Service, site: Site) -> None:
         """Serve by another service from the next request on."""
-        self._service, self._site = service, site
+        self.service, self._site = service, site
 
     def _closed(self) -> None:
         self._open -= 1
@@ -100,6 +154,6 @@ class _Front(web.Server):
         await self.shutdown(ABORT_SECONDS)
 
     async def _forward(self, request: web.BaseRequest) -> web.StreamResponse:
-        service, site = self._service, self._site
+        service, site = self.service, self._site
         with self._running.one(), service.running.one(), ClientConnection.of(request).exchanging(request):
             return await forward(request, site)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from urllib.parse import quote
 
 from .admin import Metrics, ServerWatch
@@ -12,7 +13,7 @@ from .client_limits import require_c_parser
 from .config import ServerConfig
 from .errors import SignInRequired
 from .forwarding import Site
-from .listening import Listening
+from .listening import Door, Listening, OpenDoor
 from .model import BaseUrl
 from .service import Service
 
@@ -34,12 +35,14 @@ class Proxy:
         own: Authenticator | None = None,
         metrics: Metrics | None = None,
         before: Service | None = None,
+        open_door: OpenDoor = Listening.open,
     ) -> None:
         require_c_parser()
         self.service = Service(config, seams, own=own, metrics=metrics, before=before)
         self.url = ""
         """The local base URL, once the listener accepts."""
-        self._listening: Listening | None = None
+        self._open_door = open_door
+        self._door: Door | None = None
         self._retiring: dict[Service, asyncio.Task[None]] = {}
         self._metrics = metrics
         if metrics is not None:
@@ -49,6 +52,11 @@ class Proxy:
     def config(self) -> ServerConfig:
         """The settings that hold now."""
         return self.service.config
+
+    @property
+    def port(self) -> int:
+        """The port of its listener, once that is open."""
+        return self._door.port if self._door else 0
 
     @property
     def watch(self) -> ServerWatch:
@@ -68,27 +76,27 @@ class Proxy:
     @property
     def client_connections(self) -> int:
         """Connections of tools that are open."""
-        return self._listening.connections if self._listening else 0
+        return self._door.connections if self._door else 0
 
     @property
     def upstream_connections(self) -> int:
         """Connections to the server that are open."""
-        return self.service.upstream.open_connections
+        return self._door.upstream_connections if self._door else 0
 
     @property
     def pause_seconds(self) -> float:
         """Seconds until the server takes requests again."""
-        return self.service.pacing.pause_seconds
+        return self._door.pause_seconds if self._door else 0
 
     @property
     def concurrency_limit(self) -> float:
         """Requests that the server takes at a time; infinite where it asks for no patience."""
-        return self.service.pacing.concurrency_limit
+        return self._door.concurrency_limit if self._door else math.inf
 
     async def start(self) -> None:
         """Open the listener; ConfigError names an address that cannot be had."""
-        self._listening = await Listening.open(self.config.listen, self.service)
-        self.url = self.watch.local_url = _local_url(self.config, self._listening.port)
+        self._door = await self._open_door(self.config.listen, self.service)
+        self.url = self.watch.local_url = _local_url(self.config, self.port)
         self._warn()
 
     async def sign_in(self) -> None:
@@ -104,14 +112,14 @@ class Proxy:
 
     def site_of(self, service: Service) -> Site:
         """What the exchanges of another service would share here; ConfigError where it cannot serve here."""
-        return service.site(self._port)
+        return service.site(self.port)
 
     def change(self, service: Service, site: Site) -> None:
         """Serve by another service from the next request on; what runs ends as it began."""
-        assert self._listening is not None  # noqa: S101  (its site was made for a listener that is open)
+        assert self._door is not None  # noqa: S101  (its site was made for a listener that is open)
         before, self.service = self.service, service
-        self._listening.switch(service, site)
-        self.url = self.watch.local_url = _local_url(self.config, self._port)
+        self._door.switch(service, site)
+        self.url = self.watch.local_url = _local_url(self.config, self.port)
         self._retiring[before] = asyncio.create_task(self._retire(before))
         self._warn()
 
@@ -124,8 +132,8 @@ class Proxy:
         """Accept no more; let running exchanges end within `drain_timeout` seconds or until `cut`."""
         # First of all: whoever waits for a sign-in has sent nothing, and would wait for Entra ID in vain.
         await self.service.sign_in.hang_up()
-        if self._listening is not None:
-            await self._listening.close(drain_timeout, cut or asyncio.Event())
+        if self._door is not None:
+            await self._door.close(drain_timeout, cut or asyncio.Event())
         for service, retiring in tuple(self._retiring.items()):
             await service.close()
             retiring.cancel()
@@ -133,10 +141,6 @@ class Proxy:
         if self._metrics is not None:
             self._metrics.forget(self)
             self._metrics = None
-
-    @property
-    def _port(self) -> int:
-        return self._listening.port if self._listening else 0
 
     async def _retire(self, service: Service) -> None:
         await service.retire()

@@ -4,23 +4,44 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from .admin import Metrics, ServerWatch
-from .auth import Seams
+from .auth import Authenticator, Seams
 from .config import Config, ServerConfig
 from .errors import ConfigError
 from .forwarding import Site
+from .listening import Listening, OpenDoor
 from .open_files import within_limits
 from .server import Proxy
 from .service import Service, gathered, sign_in_key
 
 
-class Servers:
-    """The proxies of a configuration; ConfigError tells all that cannot work, whichever server it is about."""
+@dataclass(frozen=True, slots=True)
+class Share:
+    """What a server gets from elsewhere where several processes serve together."""
 
-    def __init__(self, config: Config, seams: Seams, announce: Callable[[str], None]) -> None:
+    metrics: Metrics
+    own: Authenticator | None = None
+    open_door: OpenDoor = Listening.open
+
+
+class Servers:
+    """The proxies of a configuration; ConfigError tells all that cannot work, whichever server it is about.
+
+    `share` says what each of them has in common with other processes; without it nothing is.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        seams: Seams,
+        announce: Callable[[str], None],
+        share: Callable[[ServerConfig], Share] | None = None,
+    ) -> None:
         self.config = config = within_limits(config)
         self.metrics = Metrics()
+        self._share = share or (lambda _: Share(self.metrics))
         self.proxies: list[Proxy] = []
         self._seams = seams
         self._announce = announce
@@ -28,7 +49,7 @@ class Servers:
         problems: list[ConfigError] = []
         for server in config.servers:
             with gathered(problems):
-                self.proxies.append(Proxy(server, seams, metrics=self.metrics))
+                self.proxies.append(self._proxy(server))
         if problems:
             raise ConfigError.joined(problems)
 
@@ -61,22 +82,13 @@ class Servers:
         problems: list[ConfigError] = []
         left, signed_in = list(self.proxies), list(self.proxies)
         for server in config.servers:
-            before = _taken(signed_in, *_alike(server))
+            before = _taken(signed_in, *_alike(server, self._share(server).own))
             place = _taken(left, *_places(server))
             with gathered(problems):
                 if place is None:
-                    fresh.append(
-                        Proxy(
-                            server,
-                            self._seams,
-                            metrics=self.metrics,
-                            before=before.service if before else None,
-                        )
-                    )
+                    fresh.append(self._proxy(server, before.service if before else None))
                 else:
-                    service = Service(
-                        server, self._seams, metrics=self.metrics, before=(before or place).service
-                    )
+                    service = self._service(server, (before or place).service)
                     switches.append((place, service))
                     sites.append(place.site_of(service))
                 proxies.append(place or fresh[-1])
@@ -99,6 +111,21 @@ class Servers:
         """Stop every server, and wait for those that are leaving."""
         stopping = [proxy.stop(self.config.drain_timeout, cut) for proxy in self.proxies]
         await asyncio.gather(*stopping, *self._leaving)
+
+    def _proxy(self, server: ServerConfig, before: Service | None = None) -> Proxy:
+        share = self._share(server)
+        return Proxy(
+            server,
+            self._seams,
+            own=share.own,
+            metrics=share.metrics,
+            before=before,
+            open_door=share.open_door,
+        )
+
+    def _service(self, server: ServerConfig, before: Service) -> Service:
+        share = self._share(server)
+        return Service(server, self._seams, own=share.own, metrics=share.metrics, before=before)
 
     async def _undo(self, fresh: list[Proxy], services: list[Service]) -> None:
         for proxy in fresh:
@@ -136,9 +163,9 @@ def _places(server: ServerConfig) -> tuple[Callable[[Proxy], bool], ...]:
     return same, address
 
 
-def _alike(server: ServerConfig) -> tuple[Callable[[Proxy], bool], ...]:
+def _alike(server: ServerConfig, own: Authenticator | None) -> tuple[Callable[[Proxy], bool], ...]:
     """What tells the sign-in that a server keeps: all that it depends on, best at the same listener."""
-    key = sign_in_key(server)
+    key = sign_in_key(server, own)
 
     def alike(proxy: Proxy) -> bool:
         return proxy.service.sign_in.key == key

@@ -54,13 +54,13 @@ class Running:
 class SignIn:
     """Who is signed in to one server, and the connections by which the sign-in asks the server what it wants.
 
-    Services whose settings sign in alike (`key`) share one; the last of them closes it.
+    Services that sign in alike (`key`) share one; the last of them closes it.
     """
 
     def __init__(
         self, config: ServerConfig, seams: Seams, own: Authenticator | None, metrics: Metrics | None
     ) -> None:
-        self.key = sign_in_key(config)
+        self.key = sign_in_key(config, own)
         self.timeouts = _timeouts(config)
         self.upstream = _upstream(config, config.base_url)
         self._users = 0
@@ -126,7 +126,7 @@ class Service:
         with gathered(problems):
             self.key = read_local_key(config)
         with gathered(problems):
-            kept = before.sign_in if before and before.sign_in.key == sign_in_key(config) else None
+            kept = before.sign_in if before and before.sign_in.key == sign_in_key(config, own) else None
             self.sign_in = kept or SignIn(config, seams, own, metrics)
         if problems:
             raise ConfigError.joined(problems)
@@ -187,8 +187,13 @@ def gathered(problems: list[ConfigError]) -> Iterator[None]:
         problems.append(error)
 
 
-def sign_in_key(config: ServerConfig) -> tuple[object, ...]:
-    """Equal for settings that sign in alike, at a server and by authorities that are the same."""
+def sign_in_key(config: ServerConfig, own: Authenticator | None = None) -> tuple[object, ...]:
+    """Equal for settings that sign in alike, at a server and by authorities that are the same.
+
+    Where credentials come from an Authenticator of their `own`, it is that one alone that counts.
+    """
+    if own is not None:
+        return (own,)
     settings = (setting for setting in SETTINGS.values() if setting.per_server)
     signing = (setting for setting in settings if setting.shown.group == "Sign-in")
     return tuple(

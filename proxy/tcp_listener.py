@@ -23,8 +23,13 @@ FREE_PORT_TRIES = 16
 """A port that is free on the first address can be taken on the second; then another one is tried."""
 
 
-async def bound_sockets(address: ListenAddress, key: str = "listen") -> list[socket.socket]:
-    """Sockets for every address that the name stands for, all on one port; ConfigError names the setting `key`."""
+async def bound_sockets(
+    address: ListenAddress, key: str = "listen", *, joining: bool = False
+) -> list[socket.socket]:
+    """Sockets for every address that the name stands for, all on one port; ConfigError names the setting `key`.
+
+    `joining` takes a port that another process of this user has opened by `let_join`.
+    """
     hosts: Sequence[str] = LOOPBACK_ADDRESSES
     if address.host != "localhost":
         try:
@@ -40,7 +45,7 @@ async def bound_sockets(address: ListenAddress, key: str = "listen") -> list[soc
         port = address.port
         try:
             for host in hosts:
-                bound = _bound(host, port)
+                bound = _bound(host, port, joining=joining)
                 if bound is not None:
                     sockets.append(bound)
                     port = bound.getsockname()[1]
@@ -55,7 +60,18 @@ async def bound_sockets(address: ListenAddress, key: str = "listen") -> list[soc
     raise cannot_listen(address, OSError(errno.EADDRNOTAVAIL, os.strerror(errno.EADDRNOTAVAIL)), key)
 
 
-def _bound(host: str, port: int) -> socket.socket | None:
+def let_join(bound: socket.socket) -> None:
+    """Let processes of this user bind its port as well, by SO_REUSEPORT, and nobody else whatever they do.
+
+    Linux compares the users (socket(7)). The socket was bound alone, so that a port which is taken has been told
+    as taken; it must not listen itself. While it is open, and SO_REUSEADDR taken back, the port stays with this
+    user even when none of the others listens.
+    """
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
+
+
+def _bound(host: str, port: int, *, joining: bool) -> socket.socket | None:
     """A socket on that address and port; None where the machine has no IPv6."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     bound: socket.socket | None = None
@@ -66,6 +82,8 @@ def _bound(host: str, port: int) -> socket.socket | None:
             bound.setsockopt(socket.SOL_SOCKET, socket.SO_EXCLUSIVEADDRUSE, 1)
         else:
             bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if joining:
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         if family == socket.AF_INET6:
             bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         bound.bind((host, port))
