@@ -10,6 +10,7 @@ Rooms (each imports only from those below it; import-linter holds the order, see
     doctor/         walks the road of a request and judges each step; `cli` prints the verdicts
     serving.py      the process: all servers and the admin listener, until a stop
     reload.py       settings taken anew while requests come
+    workers/        several processes that serve together, and the one that keeps them running
     servers.py      all servers of a configuration: started, changed, stopped together
     server.py       one server at its listener: start, change, drain, stop
     listening.py    what lives as long as a listener: sockets and connections    RIM (aiohttp)

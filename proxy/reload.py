@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 
 from .admin import ServerWatch
@@ -15,7 +15,7 @@ from .signals import Stop
 
 logger = logging.getLogger(__name__)
 
-FROM_THE_START = ("admin_listen", "log_level", "log_format")
+FROM_THE_START = ("admin_listen", "workers", "log_level", "log_format")
 """Settings of the process that a reload leaves as they were when it started."""
 
 
@@ -30,6 +30,8 @@ class Reload:
         self._asked: set[asyncio.Task[None]] = set()
         self.follow: Callable[[Sequence[ServerWatch]], None] = lambda _: None
         """Told what there is to see of the servers that serve now."""
+        self.spread: Callable[[], Awaitable[None]] | None = None
+        """Has other processes take the settings as well, where there are any."""
 
     async def __call__(self) -> str:
         """Take the settings; what there is to say about it. ConfigError tells all that is wrong with them."""
@@ -45,6 +47,8 @@ class Reload:
                     logger.error("The settings stay as they were: %s", line)  # noqa: TRY400  (no traceback)
                 raise
             self.follow(self._servers.watches)
+            if self.spread is not None:
+                await self.spread()
         logger.info("%s", told)
         return told
 

@@ -21,7 +21,8 @@ from .service import Service, gathered, sign_in_key
 class Share:
     """What a server gets from elsewhere where several processes serve together."""
 
-    metrics: Metrics
+    metrics: Metrics | None = None
+    """Those of this process where there are no others."""
     own: Authenticator | None = None
     open_door: OpenDoor = Listening.open
 
@@ -41,7 +42,7 @@ class Servers:
     ) -> None:
         self.config = config = within_limits(config)
         self.metrics = Metrics()
-        self._share = share or (lambda _: Share(self.metrics))
+        self._share = share or (lambda _: Share())
         self.proxies: list[Proxy] = []
         self._seams = seams
         self._announce = announce
@@ -118,14 +119,16 @@ class Servers:
             server,
             self._seams,
             own=share.own,
-            metrics=share.metrics,
+            metrics=share.metrics or self.metrics,
             before=before,
             open_door=share.open_door,
         )
 
     def _service(self, server: ServerConfig, before: Service) -> Service:
         share = self._share(server)
-        return Service(server, self._seams, own=share.own, metrics=share.metrics, before=before)
+        return Service(
+            server, self._seams, own=share.own, metrics=share.metrics or self.metrics, before=before
+        )
 
     async def _undo(self, fresh: list[Proxy], services: list[Service]) -> None:
         for proxy in fresh:

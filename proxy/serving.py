@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 
 from .admin import AdminListener
 from .auth import Seams
@@ -13,6 +14,7 @@ from .reload import Reload
 from .servers import Servers
 from .signals import Stop, signals
 from .tcp_listener import bound_sockets
+from .workers import Workers, require_workers
 
 logger = logging.getLogger(__name__)
 
@@ -25,6 +27,7 @@ async def serve(
     stop: Stop | None = None,
     reread: Callable[[], Config] | None = None,
     hangup_reloads: bool = False,
+    worker_command: Sequence[str] = (),
 ) -> None:
     """Run every server of the configuration until asked to stop, by `stop` or by SIGINT or SIGTERM.
 
@@ -33,24 +36,42 @@ async def serve(
 
     The admin listener's reload, and SIGHUP with `hangup_reloads`, take the settings that `reread` gives without
     dropping a request; where they are wrong, all that is wrong is told and the old ones stay.
+
+    With more than one of `workers` in the settings, that many processes serve, each started by `worker_command`.
     """
     stop = stop or Stop()
-    servers = Servers(config, seams, announce)
+    workers: Workers | None = None
+    if config.workers > 1:
+        require_workers(config)
+        workers = Workers(config.workers, worker_command)
+    servers = Servers(config, seams, announce, workers.share if workers else None)
     reload = Reload(servers, reread, stop) if reread else None
     admin = AdminListener(servers.watches, servers.metrics, stop.drain.set, reload)
     if reload is not None:
         reload.follow = admin.follow
+        reload.spread = workers.follow if workers else None
     with signals(stop.ask, reload.ask if reload and hangup_reloads else None):
         try:
             await servers.start()
+            if workers is not None:
+                await workers.start(servers)
             await _start_admin(admin, config)
             servers.announce()
             await stop.drain.wait()
         finally:
             if reload is not None:
                 await reload.finish()
-            await servers.stop(stop.cut)
+            await asyncio.gather(*_stopping(servers, workers, stop.cut))
             await admin.close()
+
+
+def _stopping(
+    servers: Servers, workers: Workers | None, cut: asyncio.Event
+) -> Iterator[Coroutine[None, None, None]]:
+    """What has to end; the workers first hear of it, since the servers wait for them."""
+    if workers is not None:
+        yield workers.stop(servers.config.drain_timeout, cut)
+    yield servers.stop(cut)
 
 
 async def _start_admin(admin: AdminListener, config: Config) -> None:

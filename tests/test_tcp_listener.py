@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import errno
 import os
 import socket
@@ -117,8 +118,12 @@ async def test_opened_port_is_closed_to_other_users_whether_or_not_anybody_liste
 ) -> None:
     ours = [await joined(held) for _ in range(serving)]
     try:
-        found = subprocess.run(
-            [sys.executable, "-c", ANOTHER_USER, str(held.port)], capture_output=True, text=True, check=True
+        found = await asyncio.to_thread(
+            subprocess.run,
+            [sys.executable, "-c", ANOTHER_USER, str(held.port)],
+            capture_output=True,
+            text=True,
+            check=True,
         )
     finally:
         for one in ours:

@@ -143,6 +143,8 @@ class AdminListener:
         return web.Response(status=503 if whys else 200, text="\n".join(whys or ["ready"]) + "\n")
 
     async def _counts(self, _: web.Request) -> web.Response:
+        if self._metrics.refresh is not None:
+            await self._metrics.refresh()
         return web.Response(body=self._metrics.text(), headers={"Content-Type": CONTENT_TYPE})
 
     async def _status(self, _: web.Request) -> web.Response:

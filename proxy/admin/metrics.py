@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
@@ -54,6 +56,8 @@ class Metrics:
             *(self._exchanges, self._seconds, self._upstream_seconds, self._bytes),
             *(self._tokens, self._failures, self._retries),
         )
+        self.refresh: Callable[[], Awaitable[None]] | None = None
+        """Brings what other processes have counted, where there are any."""
         self._levels = Levels()
         self._registry.register(self._levels)
 

@@ -51,7 +51,7 @@ class WrappingCommand(SettingsCommand):
     "fhir-auth-proxy exec https://example.azurehealthcareapis.com -- python report.py",
     "fhir-auth-proxy exec https://fhir.example.org/r4 -- curl {url}/metadata",
     name="exec",
-    without=("admin_listen",),
+    without=("admin_listen", "workers"),
     cls=WrappingCommand,
 )
 def command(base_url: str | None, config_file: str | None, wrapped: Sequence[str], **flags: object) -> None:

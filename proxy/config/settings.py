@@ -25,6 +25,7 @@ from .values import (
     Tenant,
     TenantId,
     UrlSetting,
+    Workers,
 )
 
 AuthMethod = Literal[
@@ -267,6 +268,9 @@ class Config(BaseModel):
     )
     drain_timeout: Annotated[Seconds, Shown("Process", "SECONDS")] = Field(
         default=30.0, description="Seconds that running exchanges get when the proxy stops."
+    )
+    workers: Annotated[Workers, Shown("Process", "NUMBER")] = Field(
+        default=1, description="Processes that serve; more than one on Linux alone."
     )
     log_level: Annotated[Literal["error", "warning", "info", "debug"], Shown("Process")] = Field(
         default="info", description="What is logged."

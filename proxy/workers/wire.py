@@ -1,0 +1,242 @@
+"""Values as they pass between supervisor and worker, in JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+
+from pydantic import BaseModel, ConfigDict
+
+from .. import errors
+from ..config import Config, ListenAddress, ServerConfig
+from ..config.settings import SETTINGS
+from ..errors import InternalError, ProxyError
+from ..model import Challenge, Classified, Credentials, FinishedExchange, Interaction, Rejection
+
+Message = dict[str, object]
+
+ERRORS: Mapping[str, type[ProxyError]] = MappingProxyType(
+    {
+        name: kind
+        for name, kind in vars(errors).items()
+        if isinstance(kind, type) and issubclass(kind, ProxyError)
+    }
+)
+"""Every failure by the name of its class."""
+
+SIGN_IN_SECRETS = frozenset(key for key, setting in SETTINGS.items() if setting.is_secret) - {"key"}
+"""Settings that no worker gets: it never signs in."""
+
+
+class _Words(BaseModel):
+    model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
+
+
+class ErrorWords(_Words):
+    """A ProxyError."""
+
+    kind: str
+    message: str
+    hint: str
+    retry_after: int | None
+
+    @classmethod
+    def of(cls, error: ProxyError) -> ErrorWords:
+        """The words for an error."""
+        return cls(
+            kind=type(error).__name__, message=error.message, hint=error.hint, retry_after=error.retry_after
+        )
+
+    def read(self) -> ProxyError:
+        """The error."""
+        kind = ERRORS.get(self.kind, InternalError)
+        return kind(self.message, hint=self.hint, retry_after=self.retry_after)
+
+
+class FinishedWords(_Words):
+    """A FinishedExchange, with the sign-in that it was of."""
+
+    sign_in: int
+    interaction: str | None
+    resource_type: str
+    operation: str
+    status: int
+    received_bytes: int
+    sent_bytes: int
+    seconds: float
+    upstream_seconds: float | None
+    attempts: int
+    request_id: str
+    failed: ErrorWords | None
+    account: str
+
+    @classmethod
+    def of(cls, sign_in: int, exchange: FinishedExchange) -> FinishedWords:
+        """The words for an exchange."""
+        classified = exchange.classified
+        return cls(
+            sign_in=sign_in,
+            interaction=classified.interaction.value if classified else None,
+            resource_type=classified.resource_type if classified else "",
+            operation=classified.operation if classified else "",
+            status=exchange.status,
+            received_bytes=exchange.received_bytes,
+            sent_bytes=exchange.sent_bytes,
+            seconds=exchange.seconds,
+            upstream_seconds=exchange.upstream_seconds,
+            attempts=exchange.attempts,
+            request_id=exchange.request_id,
+            failed=ErrorWords.of(exchange.failed) if exchange.failed else None,
+            account=exchange.account,
+        )
+
+    def read(self) -> FinishedExchange:
+        """The exchange."""
+        classified = self.interaction and Classified(
+            Interaction(self.interaction), self.resource_type, self.operation
+        )
+        return FinishedExchange(
+            classified=classified or None,
+            status=self.status,
+            received_bytes=self.received_bytes,
+            sent_bytes=self.sent_bytes,
+            seconds=self.seconds,
+            upstream_seconds=self.upstream_seconds,
+            attempts=self.attempts,
+            request_id=self.request_id,
+            failed=self.failed.read() if self.failed else None,
+            account=self.account,
+        )
+
+
+class FinishedBatch(_Words):
+    """Exchanges that are over since the last time."""
+
+    exchanges: list[FinishedWords]
+
+
+class ChallengeWords(_Words):
+    """A Challenge."""
+
+    scheme: str
+    parameters: dict[str, str]
+
+
+class CredentialsQuestion(_Words):
+    """What a worker needs credentials for; `refused` are some that the server has refused."""
+
+    sign_in: int
+    for_storage: bool
+    is_rejected: bool = False
+    refused: str | None = None
+    challenges: list[ChallengeWords] = []
+
+    @classmethod
+    def of(cls, sign_in: int, rejected: Rejection | None, *, for_storage: bool) -> CredentialsQuestion:
+        """The question."""
+        if rejected is None:
+            return cls(sign_in=sign_in, for_storage=for_storage)
+        return cls(
+            sign_in=sign_in,
+            for_storage=for_storage,
+            is_rejected=True,
+            refused=rejected.credentials and rejected.credentials.authorization.decode("latin-1"),
+            challenges=[
+                ChallengeWords(scheme=challenge.scheme, parameters=dict(challenge.parameters))
+                for challenge in rejected.challenges
+            ],
+        )
+
+    @property
+    def rejected(self) -> Rejection | None:
+        """What the server has refused."""
+        if not self.is_rejected:
+            return None
+        return Rejection(
+            None
+            if self.refused is None
+            else Credentials(self.refused.encode("latin-1"), for_storage=self.for_storage),
+            tuple(Challenge(challenge.scheme, challenge.parameters) for challenge in self.challenges),
+        )
+
+
+class CredentialsAnswer(_Words):
+    """Credentials, None for a server that takes requests without any, and how long they may be used unasked."""
+
+    authorization: str | None
+    seconds: float
+
+
+class Left(_Words):
+    """A sign-in that a worker needs no more."""
+
+    sign_in: int
+
+
+class Level(_Words):
+    """What is open at one listener of a worker, as `admin.levels` shows it."""
+
+    listen: str
+    connections: int
+    upstream_connections: int
+    pause_seconds: float
+    concurrency_limit: float
+
+
+class LevelsAnswer(_Words):
+    """Every listener's."""
+
+    levels: list[Level]
+
+
+class ServerPart(_Words):
+    """One server for a worker: its settings and the number of its sign-in."""
+
+    settings: dict[str, object]
+    sign_in: int
+
+
+class Settings(_Words):
+    """All that a worker serves by."""
+
+    servers: list[ServerPart]
+    drain_timeout: float
+    log_level: str
+    log_format: str
+
+    @classmethod
+    def of(cls, config: Config, servers: Iterable[tuple[ServerConfig, ListenAddress, int]]) -> Settings:
+        """The settings for servers, each with the address that is held for it and the number of its sign-in."""
+        return cls(
+            servers=[
+                ServerPart(settings=_server_settings(server, listen), sign_in=sign_in)
+                for server, listen, sign_in in servers
+            ],
+            drain_timeout=config.drain_timeout,
+            log_level=config.log_level,
+            log_format=config.log_format,
+        )
+
+    @property
+    def config(self) -> Config:
+        """The configuration of the worker."""
+        return Config.model_validate(
+            {
+                "server": [server.settings for server in self.servers],
+                "drain_timeout": self.drain_timeout,
+                "admin_listen": "off",
+                "log_level": self.log_level,
+                "log_format": self.log_format,
+            }
+        )
+
+    @property
+    def sign_ins(self) -> dict[str, int]:
+        """The number of each server's sign-in, by its listener."""
+        return {str(server.settings["listen"]): server.sign_in for server in self.servers}
+
+
+def _server_settings(server: ServerConfig, listen: ListenAddress) -> dict[str, object]:
+    settings = server.model_dump(mode="json", exclude=set(SIGN_IN_SECRETS))
+    key = server.key and server.key.get_secret_value()
+    return settings | {"listen": str(listen), "key": key}
