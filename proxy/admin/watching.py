@@ -59,6 +59,8 @@ class ServerWatch:
         self.local_url = ""
         """The local base URL, once the listener accepts."""
         self.is_draining = False
+        self.obstacle = ""
+        """Why nothing is served at all, where that is so."""
         self.problem: Problem | None = None
         self._server = str(config.base_url)
         self._authenticator = authenticator
@@ -121,6 +123,8 @@ class ServerWatch:
         """Why a request would fail now; empty where none is known."""
         if self.is_draining:
             return "The proxy is stopping."
+        if self.obstacle:
+            return self.obstacle
         try:
             async with asyncio.timeout(READINESS_SECONDS):
                 return await self._unready()

@@ -52,6 +52,8 @@ class Channel:
                 self._take(json.loads(await reader.readexactly(length)))
         except (asyncio.IncompleteReadError, ConnectionError):
             return
+        except (KeyError, ValueError):
+            logger.exception("Another process of the proxy speaks otherwise.")
         finally:
             self.close()
             for answering in self._answering:

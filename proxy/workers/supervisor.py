@@ -25,7 +25,7 @@ STEADY_SECONDS = 10.0
 
 FIRST_PAUSE = 0.5
 LONGEST_PAUSE = 30.0
-"""Seconds before another worker takes the place of one that did not live long; doubled each time."""
+"""Seconds before another worker takes the place of one that did not live long; each time twice as many."""
 
 LEVELS_SECONDS = 1.0
 """How long workers get to tell what is open; one that does not is shown as it was."""
@@ -56,6 +56,11 @@ def require_workers(config: Config) -> None:
         )
 
 
+def next_pause(former: float, lived: float) -> float:
+    """Seconds to wait for another worker after one that lived so many, and had itself been waited for."""
+    return 0.0 if lived > STEADY_SECONDS else min(max(FIRST_PAUSE, 2 * former), LONGEST_PAUSE)
+
+
 class Workers:
     """The processes that serve the settings of Servers, which themselves only hold ports and sign-ins.
 
@@ -68,6 +73,7 @@ class Workers:
         self._servers: Servers | None = None
         self._hired: dict[int, Hired] = {}
         self._keeping: dict[int, asyncio.Task[None]] = {}
+        self._serving: set[int] = set()
         self._doors: set[Held] = set()
         self._numbers: WeakKeyDictionary[SignIn, int] = WeakKeyDictionary()
         self._next_number = count(1)
@@ -132,10 +138,9 @@ class Workers:
             how = await self._employ(place, first)
             if self._stopping.is_set():
                 return
-            steady = loop.time() - began > STEADY_SECONDS
             logger.error("Worker %d %s; another one takes its place.", place, how)
-            await asyncio.sleep(0 if steady else pause)
-            pause = 0.0 if steady else min(max(FIRST_PAUSE, 2 * pause), LONGEST_PAUSE)
+            pause = next_pause(pause, loop.time() - began)
+            await asyncio.sleep(pause)
 
     async def _employ(self, place: int, first: asyncio.Future[None]) -> str:
         """A worker from its start to its end; how it ended."""
@@ -150,14 +155,24 @@ class Workers:
         running = asyncio.create_task(hired.run())
         try:
             serves = await self._instruct(hired)
+            if serves is None:
+                self._note(place, serves=True)
             if not first.done():
                 first.set_result(None) if serves is None else first.set_exception(serves)
             elif serves is None:
                 logger.info("Worker %d serves again.", place)
             return await running
         finally:
+            self._note(place, serves=False)
             del self._hired[place]
             running.cancel()
+
+    def _note(self, place: int, *, serves: bool) -> None:
+        """Keep which workers serve; where none does, who asks whether the proxy is ready hears of it."""
+        (self._serving.add if serves else self._serving.discard)(place)
+        if self._servers is not None:
+            for watch in self._servers.watches:
+                watch.obstacle = "" if self._serving else "No worker serves."
 
     async def _instruct(self, hired: Hired) -> ProxyError | None:
         """Have a worker serve by the settings that hold now; what keeps it from it, by which it ends."""

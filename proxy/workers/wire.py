@@ -29,7 +29,8 @@ SIGN_IN_SECRETS = frozenset(key for key, setting in SETTINGS.items() if setting.
 
 
 class _Words(BaseModel):
-    model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
+    # Built when first needed: a proxy without workers needs none of them.
+    model_config = ConfigDict(frozen=True, hide_input_in_errors=True, defer_build=True)
 
 
 class ErrorWords(_Words):

@@ -214,6 +214,29 @@ async def test_hangup_takes_new_settings_to_every_worker_without_a_failed_reques
     assert {b"one", b"two"} == words
 
 
+async def test_token_for_one_server_never_goes_to_the_one_that_takes_its_place(
+    folder: Path, unused_tcp_port: int
+) -> None:
+    listen = f"127.0.0.1:{unused_tcp_port}"
+    async with Sandbox(patients=1) as sandbox, server_of(sandbox) as one, server_of(sandbox) as two:
+        async with serving(signed_in(folder, sandbox, one.base_url, listen=listen)) as crew, tools() as tool:
+            for server in (one, two, one):
+                seen = len(crew.lines)
+                signed_in(folder, sandbox, server.base_url, listen=listen)
+                crew.process.send_signal(signal.SIGHUP)
+                await crew.line("The settings were read again", after=seen)
+                answers = await asyncio.gather(*(read(tool, crew.url) for _ in range(50)))
+                assert {200: 50} == Counter(answers)
+            async with tool.get(f"{crew.admin}/metrics") as response:
+                metrics = await response.text()
+            assert 0 == await stopped(crew)
+
+    assert set() == set(one.tokens) & set(two.tokens)
+    assert [100, 50] == [sum(server.tokens.values()) for server in (one, two)]
+    assert 3 == len(sandbox.tenant.token_requests)
+    assert [True, False] == [server.base_url in metrics for server in (one, two)]
+
+
 async def test_worker_that_takes_another_ones_place_has_the_settings_that_hold_now(folder: Path) -> None:
     async with Sandbox(patients=1, is_open=True) as sandbox, tools() as tool:
         async with serving(anonymous(folder, sandbox.fhir.base_url)) as crew:
@@ -224,8 +247,11 @@ async def test_worker_that_takes_another_ones_place_has_the_settings_that_hold_n
             for pid in former:
                 os.kill(pid, signal.SIGKILL)
             await gone(former)
+            await crew.line("takes its place")
             for place in (1, 2):
                 await crew.line(f"Worker {place} serves again")
+            async with tool.get(f"{crew.admin}/readyz") as response:
+                assert 200 == response.status
             async with tool.post(f"{crew.url}/Patient", json={"resourceType": "Patient"}) as response:
                 assert 403 == response.status
 
