@@ -27,6 +27,8 @@ Rooms (each imports only from those below it; import-linter holds the order, see
       interactions.py   method + path -> FHIR interaction
       policy.py         which interactions the settings let pass
       urls.py           local base URL <-> upstream base URL
+      spellings.py      the ways in which a URL is written
+      needles.py        what all of them share, looked for first
       rewriting.py      those URLs inside a body that comes in chunks
       bodies.py         the way of a body: decoded, then rewritten
       binaries.py       whether a body is FHIR, or a Binary's content

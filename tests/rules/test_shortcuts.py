@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from proxy.model import BaseUrl, Fields
 from proxy.rules.guards import _ODD_IN_PATH, _PLAIN_PATH
-from proxy.rules.json_places import JsonPlaces
+from proxy.rules.json_places import JsonPlaces, usual_writing
 from proxy.rules.spellings import AddressPattern
 
 BASE = BaseUrl.parse("http://fhir.example:8080/r4")
@@ -76,6 +76,32 @@ def test_one_base_is_found_as_among_several(text: bytes) -> None:
     assert among == alone
 
 
+@given(
+    texts, st.sampled_from([BASE, BaseUrl.parse("https://fhir.example"), BaseUrl.parse("http://10.0.0.1/r4")])
+)
+def test_texts_around_the_usual_spelling_are_those_between_the_matches(text: bytes, base: BaseUrl) -> None:
+    text = text.replace(b"http://fhir.example:8080/r4", str(base).encode()).replace(
+        b":8080", b":%d" % base.port
+    )
+    around = AddressPattern([base]).around_usual(text)
+    among = [match.span() for match in AddressPattern([base, OTHER]).matches(text)]
+    spans = []
+    at = 0
+    for before in (around or [])[:-1]:
+        spans.append((at + len(before), at + len(before) + len(str(base))))
+        at = spans[-1][1]
+
+    assert around is None or (among == spans and str(base).encode().join(around) == text)
+
+
+def test_the_usual_spelling_needs_no_other_look() -> None:
+    base = str(BASE).encode()
+
+    assert [b'"', b'/Patient/1", "', b"?a"] == AddressPattern([BASE]).around_usual(
+        b'"%s/Patient/1", "%s?a' % (base, base)
+    )
+
+
 names = st.sampled_from([b"A", b"a", b"B", b"c"])
 
 
@@ -105,3 +131,10 @@ def test_name_in_the_usual_writing_is_the_name_in_any(before: bytes, usual: byte
     unusual = text + b'":  "'
 
     assert JsonPlaces().name(unusual, len(unusual)) == named
+
+
+@given(keys, st.sampled_from(["reference", "fullUrl", "x"]), st.data())
+def test_key_in_the_usual_writing_is_the_name(before: bytes, key: str, data: st.DataObject) -> None:
+    text = b'{"a": "b", ' + before + data.draw(st.sampled_from(usual_writing(key)))
+
+    assert JsonPlaces().name(text, len(text)) == key
