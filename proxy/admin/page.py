@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+if TYPE_CHECKING:
+    from jinja2 import Template
 
 FOLDER = Path(__file__).parent
 
@@ -50,17 +53,27 @@ SNIPPETS = (
     ),
 )
 
-_PAGE = Environment(
-    loader=FileSystemLoader(FOLDER),
-    autoescape=True,
-    undefined=StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
-).get_template("page.html")
-
 STYLE = (FOLDER / "page.css").read_text("utf-8")
 
 
 def page(status: Mapping[str, object]) -> str:
     """The page for what /api/status tells."""
-    return _PAGE.render(status=status, snippets=SNIPPETS)
+    return _template().render(status=status, snippets=SNIPPETS)
+
+
+@cache
+def _template() -> Template:
+    from jinja2 import (  # noqa: PLC0415  40 ms and 3 MB, and few look at the page
+        Environment,
+        FileSystemLoader,
+        StrictUndefined,
+    )
+
+    environment = Environment(
+        loader=FileSystemLoader(FOLDER),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("page.html")

@@ -166,6 +166,22 @@ def _lead(base: BaseUrl, needles: Collection[Needle]) -> int:
     return before_host + max(_text(f"[{base.host}]:", level).longest for level in LEVELS)
 
 
+class _Late:
+    """A regular expression that is compiled when it is first needed: some 30 ms, which no start has to wait for."""
+
+    __slots__ = ("_compiled", "_source")
+
+    def __init__(self, source: bytes) -> None:
+        self._source = source
+        self._compiled: re.Pattern[bytes] | None = None
+
+    @property
+    def pattern(self) -> re.Pattern[bytes]:
+        if self._compiled is None:
+            self._compiled = re.compile(self._source)
+        return self._compiled
+
+
 class AddressPattern:
     """Finds any of some base URLs in any spelling, where it begins and ends as a base URL does."""
 
@@ -198,8 +214,8 @@ class AddressPattern:
                 for scheme in sorted({base.scheme for base in longest_first})
             ]
         )
-        self._whole = re.compile(pieces.whole)
-        self._partial = re.compile(pieces.partial)
+        self._whole = _Late(pieces.whole)
+        self._partial = _Late(pieces.partial)
         self._reach = pieces.longest
         self._needles = needles_of(longest_first)
         self._lettered = any(needle.text != needle.text.upper() for needle in self._needles)
@@ -236,7 +252,7 @@ class AddressPattern:
                 continue
             begin = at - self._usual_lead
             match = self._usual.match(data, begin) if self._usual and begin >= position else None
-            match = match or self._whole.search(data, max(position, at - self._lead))
+            match = match or self._whole.pattern.search(data, max(position, at - self._lead))
             if match is None:
                 return
             yield match
@@ -249,7 +265,7 @@ class AddressPattern:
             begin = data.rfind(octet, begin) + 1 or begin
         if begin == len(data):
             return begin
-        match = self._partial.search(data, begin)
+        match = self._partial.pattern.search(data, begin)
         return len(data) if match is None else match.start()
 
 
