@@ -12,5 +12,8 @@ load.py          wrk, and one large download
 rounds.py        all peers in turn, round by round
 report.py        Markdown, JSON and charts
 chart.py         bars in SVG
+crowd.py         many tools at once: a slow server, idle connections, the first sign-in
+slow_server.py   a server that thinks before each answer
+http2.py         HTTP/2 to the upstream, beside HTTP/1.1
 instructions.py  instructions a request, by callgrind: the number that does not depend on the machine's mood
 """
