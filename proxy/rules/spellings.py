@@ -260,11 +260,11 @@ class AddressPattern:
 
     def undecided_from(self, data: bytes) -> int:
         """Where a match may begin that the end of the data cuts; the length of the data if nowhere."""
+        if data.endswith(_NEVER_INSIDE):
+            return len(data)
         begin = max(0, len(data) - self._reach)
         for octet in _NEVER_INSIDE:
             begin = data.rfind(octet, begin) + 1 or begin
-        if begin == len(data):
-            return begin
         match = self._partial.pattern.search(data, begin)
         return len(data) if match is None else match.start()
 
