@@ -35,6 +35,7 @@ _NO_KEY = b'"-"'
 _WHITE = b" \t\r\n"
 _CLOSING = b"}]"
 _USUAL_BEFORE_STRING = (b'"', b' "')
+_ESCAPED = re.compile(rb'\\[\\"]')
 _BRACKET = re.compile(rb"[{}\[\]]")
 _STRING = re.compile(rb'"[^"]*(?:"|\Z)')
 _INERT = bytes(octet for octet in range(256) if octet not in b'"{}[]')
@@ -213,7 +214,7 @@ def _without_escapes(text: bytes) -> bytes:
     """The text, as long as before, with each quote left delimiting a string and a backslash at its end unpaired."""
     if b'\\"' not in text and not text.endswith(b"\\"):
         return text
-    return text.replace(b"\\\\", b"--").replace(b'\\"', b"--")
+    return _ESCAPED.sub(b"--", text)
 
 
 def _unmatched(brackets: bytes) -> bytes:
