@@ -95,13 +95,15 @@ class _Downwards(_Rewriting):
     what it sent, and the way up reverses them.
     """
 
-    __slots__ = ("_delimiter", "_local_base", "_structure", "_usual", "_value")
+    __slots__ = ("_accounts", "_delimiter", "_local_base", "_structure", "_usual", "_value")
 
     def __init__(
-        self, pattern: AddressPattern, local_base: bytes, structure: Structure, usual: tuple[bytes, ...]
+        self, url_map: UrlMap, local_base: bytes, structure: Structure, usual: tuple[bytes, ...]
     ) -> None:
         """Take what `usual` ends as the beginning of an address, without asking the structure."""
-        super().__init__(pattern)
+        super().__init__(url_map.theirs)
+        # Asked for each address only where some are other places than the server.
+        self._accounts = url_map if url_map.has_accounts else None
         self._local_base = local_base
         self._structure = structure
         self._usual = usual
@@ -114,7 +116,7 @@ class _Downwards(_Rewriting):
         if texts is None or len(data) - len(texts[-1]) > end:
             return super()._replaced(data, end)
         written = self._pattern.usual
-        local = in_spelling_of(written, self._local_base)
+        local = self._local(written)
         pieces: list[bytes] = []
         at = 0
         for text in texts[:-1]:
@@ -134,7 +136,12 @@ class _Downwards(_Rewriting):
         if not self._is_local(data, match.start(), stands_alone=stands_alone(match)):
             return None
         self._value = match.end()
-        return in_spelling_of(match[0], self._local_base)
+        return self._local(match[0])
+
+    def _local(self, matched: bytes) -> bytes:
+        if self._accounts is None:
+            return in_spelling_of(matched, self._local_base)
+        return self._accounts.address_down(matched, self._local_base)
 
     def _is_local(self, data: bytes, start: int, *, stands_alone: bool) -> bool:
         """Whether a match that begins at `start` begins an address, or stands in the rest of one."""
@@ -223,7 +230,7 @@ def response_rewriter(media_type: str, url_map: UrlMap, local_base: bytes) -> Re
     if known is None:
         return None
     structure, usual = known
-    return _Downwards(url_map.theirs, local_base, structure(), usual)
+    return _Downwards(url_map, local_base, structure(), usual)
 
 
 def request_rewriter(media_type: str, url_map: UrlMap) -> Rewriter | None:
