@@ -220,22 +220,26 @@ class AddressPattern:
         self._needles = needles_of(longest_first)
         self._lettered = any(needle.text != needle.text.upper() for needle in self._needles)
         self._lead = max(_lead(base, self._needles) for base in longest_first)
-        usual = str(longest_first[0]).encode("ascii")
-        is_alone = len(longest_first) == 1 and not also
-        self.usual = usual if is_alone and self._needles[0].count(usual.lower()) == 1 else b""
-        """The base as it is configured, as almost every body writes it; empty where one could be part of another."""
-        self._usual = re.compile(re.escape(self.usual) + rb"(?=[/?\"])") if self.usual else None
-        self._usual_lead = max(0, self.usual.find(self._needles[0].text))
+        first = next(iter(bases))
+        usual = str(first).encode("ascii")
+        is_apart = not any(str(base).startswith(str(first)) for base in bases if base != first)
+        leads = [lead for needle in self._needles if (lead := usual.lower().find(needle.text)) >= 0]
+        counted = sum(needle.count(usual.lower()) for needle in self._needles)
+        self.usual = usual if is_apart and counted == 1 and not also else b""
+        """The first base as it is configured, as almost every body has it; empty where it could be part of another."""
+        self._usual = re.compile(re.escape(usual) + rb"(?=[/?\"])") if self.usual else None
+        self._usual_lead = leads[0] if leads else 0
 
     def around_usual(self, data: bytes) -> list[bytes] | None:
         """The texts between the matches, if all are spelled as `usual`; None where `matches` has to tell."""
         if not self.usual:
             return None
-        count = self._needles[0].count(data.lower() if self._lettered else data)
+        folded = data.lower() if self._lettered else data
+        count = sum(needle.count(folded) for needle in self._needles)
         if not count:
             return [data]
         texts = data.split(self.usual)
-        # A match in another spelling would have the needle as well.
+        # A match in another spelling, or of another base, would have a needle as well.
         if len(texts) != count + 1 or not {text[:1] for text in texts[1:]} <= _CLEAR_ENDS:
             return None
         return texts
