@@ -41,7 +41,7 @@ def test_kinds_come_from_the_models() -> None:
     assert {"client_secret", "client_certificate_password", "github_token", "key", "token"} == {
         key for key, setting in SETTINGS.items() if setting.is_secret
     }
-    assert {"aliases", "allow", "allowed_hosts", "command", "export_storage"} == {
+    assert {"aliases", "allow", "allow_origins", "allowed_hosts", "command", "export_storage"} == {
         key for key, setting in SETTINGS.items() if setting.is_list
     }
     assert {"allow_remote", "require_organizational_account", "send_certificate_chain"} == {
