@@ -18,7 +18,8 @@ from typing import Protocol
 from ..errors import RequestRefused
 from .json_places import JsonPlaces
 from .places import CALLED_BY_SERVER, Structure, is_address
-from .spellings import BEFORE, AddressPattern, can_begin, in_spelling_of, stands_alone
+from .respelling import in_spelling_of
+from .spellings import BEFORE, AddressPattern, can_begin, stands_alone
 from .urls import UrlMap
 from .xml_places import XmlPlaces
 

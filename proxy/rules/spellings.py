@@ -15,7 +15,6 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 from ..model import DEFAULT_PORTS, BaseUrl
 
@@ -50,8 +49,6 @@ _NEVER_INSIDE = (b'"', b"}", b">", b"\n", b" ")
 _ESCAPE = re.compile(
     rb"(?<!\\)(?:\\\\)*\\(?:[bfnrt]|u(?P<json>[0-9A-Fa-f]{4}))\Z|%(?:25)?(?P<percent>[0-9A-Fa-f]{2})\Z"
 )
-_COLON = re.compile(rb"(?i)\\u003a|&#x3a;|&#58;|%(?:25)?3a|:")
-_SLASH = re.compile(rb"(?i)\\u002f|\\/|&#x2f;|&#47;|%(?:25)?2f|/")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +77,7 @@ def _either(choices: Sequence[_Pieces]) -> _Pieces:
     )
 
 
-def _forms(character: str, level: int) -> tuple[list[str], list[str]]:
+def forms(character: str, level: int) -> tuple[list[str], list[str]]:
     """How a character can be written without, and with, percent-encoding at a level."""
     if character in _STANDS_FOR_ITSELF:
         return [character], []
@@ -120,7 +117,7 @@ def _either_bytes(patterns: Iterable[bytes]) -> bytes:
 def _text(text: str, level: int, *, ignore_case: bool = False) -> _Pieces:
     pieces = _Pieces()
     for character in text:
-        plain, encoded = _forms(character, level)
+        plain, encoded = forms(character, level)
         pieces += _token([*plain, *encoded], ignore_case=ignore_case)
     return pieces
 
@@ -132,8 +129,8 @@ def _after_scheme(level: int) -> _Pieces:
     """
     if not level:
         return _text("://", 0)
-    colon, encoded_colon = (_token(forms) for forms in _forms(":", level))
-    plain_slash, encoded_slash = _forms("/", level)
+    colon, encoded_colon = (_token(written) for written in forms(":", level))
+    plain_slash, encoded_slash = forms("/", level)
     slash = _token([*plain_slash, *encoded_slash])
     return _either([encoded_colon + slash + slash, colon + _token(encoded_slash) + slash])
 
@@ -289,28 +286,3 @@ def is_percent_encoded(matched: bytes) -> bool:
 def stands_alone(match: re.Match[bytes]) -> bool:
     """Whether a match can be all that is before the path of a URL, and is no part of another URL's query."""
     return not is_percent_encoded(match[0]) and match.string[match.end() : match.end() + 1] != b"%"
-
-
-@lru_cache(maxsize=256)
-def in_spelling_of(matched: bytes, url: bytes) -> bytes:
-    """`url` with its colons, slashes and percent-encoding written as in a match.
-
-    What the match writes in two ways, as in `%3A//`, is written so place by place.
-    """
-    colons, slashes = _COLON.findall(matched), _SLASH.findall(matched)
-    level = max((2 if b"%25" in form else 1 if b"%" in form else 0) for form in (*colons, *slashes))
-    scheme, _, rest = url.decode("ascii").partition("://")
-    written = {":": colons[-1], "/": slashes[-1]}
-    return b"".join(
-        (
-            scheme.encode("ascii"),
-            colons[0],
-            *slashes[:2],
-            *(written.get(character) or _encoded(character, level) for character in rest),
-        )
-    )
-
-
-def _encoded(character: str, level: int) -> bytes:
-    _, encoded = _forms(character, level)
-    return (encoded[0].upper() if encoded else character).encode("ascii")

@@ -11,7 +11,8 @@ import re
 from collections.abc import Collection
 
 from ..model import BaseUrl
-from .spellings import BEFORE, AddressPattern, can_begin, in_spelling_of, stands_alone
+from .respelling import in_spelling_of
+from .spellings import BEFORE, AddressPattern, can_begin, stands_alone
 
 # RFC 8288 section 3: <URI-Reference>, then parameters; a quoted one may hold angle brackets.
 _LINK_PART = re.compile(rb'"(?:[^"\\]|\\.)*"|<([^<>]*)>', re.DOTALL)
