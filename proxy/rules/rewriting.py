@@ -18,7 +18,6 @@ from typing import Protocol
 from ..errors import RequestRefused
 from .json_places import JsonPlaces
 from .places import CALLED_BY_SERVER, Structure, is_address
-from .respelling import in_spelling_of
 from .spellings import BEFORE, AddressPattern, can_begin, stands_alone
 from .urls import UrlMap
 from .xml_places import XmlPlaces
@@ -91,10 +90,11 @@ class _Downwards(_Rewriting):
     what it sent, and the way up reverses them.
     """
 
-    __slots__ = ("_delimiter", "_local_base", "_structure", "_value")
+    __slots__ = ("_delimiter", "_local_base", "_structure", "_url_map", "_value")
 
-    def __init__(self, pattern: AddressPattern, local_base: bytes, structure: Structure) -> None:
-        super().__init__(pattern)
+    def __init__(self, url_map: UrlMap, local_base: bytes, structure: Structure) -> None:
+        super().__init__(url_map.theirs)
+        self._url_map = url_map
         self._local_base = local_base
         self._structure = structure
         # Where, in the present data, the rest of a value begins that is being rewritten; None outside of one.
@@ -114,7 +114,7 @@ class _Downwards(_Rewriting):
         ):
             return None
         self._value = match.end()
-        return in_spelling_of(matched, self._local_base)
+        return self._url_map.address_down(matched, self._local_base)
 
     def _passed(self, data: bytes, end: int) -> None:
         self._structure.passed(data, end)
@@ -183,7 +183,7 @@ UTF-16 passes as it is, since no byte of it could be matched."""
 def response_rewriter(media_type: str, url_map: UrlMap, local_base: bytes) -> Rewriter | None:
     """A rewriter for an answer's body; None where a body of that type passes untouched (PDF, images, text)."""
     structure = _STRUCTURES.get(_readable(media_type))
-    return None if structure is None else _Downwards(url_map.theirs, local_base, structure())
+    return None if structure is None else _Downwards(url_map, local_base, structure())
 
 
 def request_rewriter(media_type: str, url_map: UrlMap) -> Rewriter | None:

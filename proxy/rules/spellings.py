@@ -24,6 +24,9 @@ LEVELS = (0, 1, 2)
 MOST_PORTS = 4
 """HAPI behind a proxy writes a port twice (hapi-fhir#2856, fhircore#1714); nobody was seen to write it thrice."""
 
+MARK_MOUNT = "/u/"
+"""Stands before a mark in the path of a local URL; no FHIR path begins so, since types are capitalized."""
+
 BEFORE = 16
 """Bytes before a match that `can_begin` looks at: an escape and the backslashes that could disarm it."""
 
@@ -135,12 +138,20 @@ def _after_scheme(level: int) -> _Pieces:
     return _either([encoded_colon + slash + slash, colon + _token(encoded_slash) + slash])
 
 
-def _address(base: BaseUrl, paths: Sequence[str], level: int) -> _Pieces:
+def _mark(longest: int) -> _Pieces:
+    return _Pieces(rb"[A-Za-z0-9_-]{1,%d}" % longest, rb"[A-Za-z0-9_-]{0,%d}" % longest, longest)
+
+
+def _address(base: BaseUrl, paths: Sequence[str], level: int, longest_mark: int) -> _Pieces:
     host = f"[{base.host}]" if ":" in base.host else base.host
     port = _text(f":{base.port}", level)
     default = DEFAULT_PORTS[base.scheme] == base.port
     boundary = _Pieces(_BOUNDARY, _UNDECIDED_END, 8)
-    ends = [_text(path, level) + boundary for path in sorted(paths, key=len, reverse=True)]
+    longest_first = sorted(paths, key=len, reverse=True)
+    ends = [_text(path, level) + boundary for path in longest_first]
+    if longest_mark:
+        mark = _mark(longest_mark)
+        ends[:0] = [_text(path + MARK_MOUNT, level) + mark + boundary for path in longest_first]
     return (
         _after_scheme(level)
         + _text(host, level, ignore_case=True)
@@ -180,15 +191,20 @@ class AddressPattern:
         "_whole",
     )
 
-    def __init__(self, bases: Collection[BaseUrl], *, also: Collection[str] = ()) -> None:
-        """The paths `also` count at each base's origin as well, the longest where several can."""
+    def __init__(
+        self, bases: Collection[BaseUrl], *, also: Collection[str] = (), longest_mark: int = 0
+    ) -> None:
+        """The paths `also` count at each base's origin as well, the longest where several can.
+
+        A mark (see `marks`) of up to `longest_mark` characters belongs to the base before it.
+        """
         longest_first = sorted(set(bases), key=lambda base: len(base.path), reverse=True)
         pieces = _either(
             [
                 _text(scheme, 0, ignore_case=True)
                 + _either(
                     [
-                        _address(base, sorted({base.path, *also}), level)
+                        _address(base, sorted({base.path, *also}), level, longest_mark)
                         for level in LEVELS
                         for base in longest_first
                         if base.scheme == scheme
@@ -252,6 +268,10 @@ class AddressPattern:
             position = match.end()
             if at < position:
                 at = folded.find(needle, position)
+
+    def is_all_of(self, url: bytes) -> bool:
+        """Whether a URL, without escapes, is one of the bases and nothing more."""
+        return b"%" not in url and self._whole.fullmatch(url) is not None
 
     def undecided_from(self, data: bytes) -> int:
         """Where a match may begin that the end of the data cuts; the length of the data if nowhere."""

@@ -3,16 +3,21 @@
 Down, from the server to the tool, a URL under the upstream's base (or under an alias, by which the server
 calls itself) becomes local where it is an address. Up, every occurrence of the proxy's own address becomes
 the upstream's: nobody's identity is a port of the tool's own machine, and the server must never store one.
+What came down from another spelling than the configured one bears a mark, and goes up as it was.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 from ..model import BaseUrl
-from .respelling import in_spelling_of
-from .spellings import BEFORE, AddressPattern, can_begin, stands_alone
+from .marks import longest_mark, mark, mark_at_end, marked_url
+from .respelling import in_spelling_of, unescaped
+from .spellings import BEFORE, MARK_MOUNT, MOST_PORTS, AddressPattern, can_begin, stands_alone
+
+_LONGEST_PORT = len(":65535")
+_MARK_MOUNT = MARK_MOUNT.encode("ascii")
 
 # RFC 8288 section 3: <URI-Reference>, then parameters; a quoted one may hold angle brackets.
 _LINK_PART = re.compile(rb'"(?:[^"\\]|\\.)*"|<([^<>]*)>', re.DOTALL)
@@ -38,27 +43,31 @@ class UrlMap:
     ) -> None:
         self._upstream = str(upstream).encode("ascii")
         self._path = upstream.path.encode("ascii")
-        self.theirs = AddressPattern([upstream, *aliases])
+        bases = [upstream, *aliases]
+        self.theirs = AddressPattern(bases)
         """Finds the upstream's base and its aliases."""
         self.own = AddressPattern(
             [BaseUrl.parse(f"http://{authority}{upstream.path}") for authority in authorities],
             also=("", key_path, key_path + upstream.path),
+            longest_mark=longest_mark(max(len(str(base)) for base in bases) + MOST_PORTS * _LONGEST_PORT),
         )
         """Finds the proxy's own addresses."""
 
     def mount(self, target: bytes) -> tuple[bytes, bytes]:
         """The path at which the request addresses the proxy's base, and the target to send upstream.
 
-        The mount is the upstream's own base path, or empty for the root.
+        The mount is the upstream's own base path, or empty for the root. A mark behind it goes no further:
+        whatever the server calls itself, it is called at its base URL.
         """
         if not target.startswith(b"/"):
             return b"", target  # `*` of OPTIONS, and the absolute form, which no server but a proxy gets
         path, question, query = target.partition(b"?")
         query = self.query_up(query)
-        if path == self._path or path.startswith(self._path + b"/"):
-            return self._path, path + question + query
+        mount = self._path if path == self._path or path.startswith(self._path + b"/") else b""
+        below = self._without_mark(path[len(mount) :])
         # The base itself has no slash: HAPI's page links are `base?_getpages=…`.
-        return b"", self._path + (b"" if path == b"/" else path) + question + query
+        below = b"" if below == b"/" and not mount else below
+        return mount, (self._path + below or b"/") + question + query
 
     def local_base(self, authority: bytes, mount: bytes) -> bytes:
         """The proxy's base URL as the tool knows it, from the request's `Host` and its mount."""
@@ -69,7 +78,7 @@ class UrlMap:
         first = next(self.theirs.matches(value), None)
         if first is None or first.start() != 0 or not stands_alone(first):
             return value
-        return _substituted(self.theirs, value, local_base)
+        return _substituted(self.theirs, value, lambda matched: self.address_down(matched, local_base))
 
     def link_down(self, value: bytes, local_base: bytes) -> bytes:
         """A `Link` field value (RFC 8288) with each target that was the upstream's local."""
@@ -80,23 +89,48 @@ class UrlMap:
 
     def text_up(self, value: bytes) -> bytes:
         """Any text with every own address, in any spelling, made the upstream's."""
-        return _substituted(self.own, value, self._upstream)
+        return _substituted(self.own, value, self.address_up)
 
     def query_up(self, query: bytes) -> bytes:
         """A raw query with every own address made the upstream's, encoded as it was; all else stays."""
         return self.text_up(query) if query else query
 
+    def address_down(self, matched: bytes, local_base: bytes) -> bytes:
+        """The local base URL in the spelling of a match of `theirs`, from which `address_up` makes that match."""
+        if (
+            matched != in_spelling_of(matched, self._upstream)
+            and (url := unescaped(matched)) != self._upstream
+        ):
+            local_base += mark(url)
+        return in_spelling_of(matched, local_base)
+
     def address_up(self, matched: bytes) -> bytes:
-        """The upstream's base URL in the spelling of a match of `own`."""
-        return in_spelling_of(matched, self._upstream)
+        """The upstream's base URL in the spelling of a match of `own`, or what the match's mark stands for."""
+        found = mark_at_end(matched)
+        if not found:
+            return in_spelling_of(matched, self._upstream)
+        url = self._marked(found)
+        return in_spelling_of(matched, url or self._upstream + _MARK_MOUNT + found)
+
+    def _without_mark(self, path: bytes) -> bytes:
+        """A path below the mount, less the mark that it may begin with."""
+        if not path.startswith(_MARK_MOUNT):
+            return path
+        found, slash, rest = path[len(_MARK_MOUNT) :].partition(b"/")
+        return slash + rest if self._marked(found) else path
+
+    def _marked(self, found: bytes) -> bytes:
+        """The upstream's base URL, or an alias, as a mark spells it; empty where it names anything else."""
+        url = marked_url(found)
+        return url if self.theirs.is_all_of(url) and url == unescaped(url) else b""
 
 
-def _substituted(pattern: AddressPattern, text: bytes, url: bytes) -> bytes:
+def _substituted(pattern: AddressPattern, text: bytes, replacement: Callable[[bytes], bytes]) -> bytes:
     pieces: list[bytes] = []
     done = 0
     for match in pattern.matches(text):
         if can_begin(text[max(0, match.start() - BEFORE) : match.start()]):
-            pieces += (text[done : match.start()], in_spelling_of(match[0], url))
+            pieces += (text[done : match.start()], replacement(match[0]))
             done = match.end()
     if not pieces:
         return text

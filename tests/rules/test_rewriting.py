@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from base64 import urlsafe_b64encode
 from collections.abc import Callable
+from urllib.parse import quote
 
 import pytest
 
@@ -147,23 +149,32 @@ XML_IDENTITIES = [
     '<Endpoint><address value="URL"/></Endpoint>',
 ]
 
-# How U is written, and how it must be written when local; all but the first column's spelling of it stays.
-SPELLINGS = [
-    ("https://fhir.example.org/fhir", "http://localhost:8080/fhir"),
-    ("HTTPS://FHIR.Example.org/fhir", "http://localhost:8080/fhir"),
-    ("https://fhir.example.org:443/fhir", "http://localhost:8080/fhir"),
-    ("https://fhir.example.org:443:443/fhir", "http://localhost:8080/fhir"),
-    ("http://fhir-server:8080/fhir", "http://localhost:8080/fhir"),
-    ("http://fhir-server:8080:8080/fhir", "http://localhost:8080/fhir"),
+
+def marked(url: str) -> str:
+    """The local base that stands for a base in an odd spelling."""
+    return f"{B}/u/{urlsafe_b64encode(url.encode()).decode().rstrip('=')}"
+
+
+ODD = [
+    "HTTPS://FHIR.Example.org/fhir",
+    "https://fhir.example.org:443/fhir",
+    "https://fhir.example.org:443:443/fhir",
+    "http://fhir-server:8080/fhir",
+    "http://fhir-server:8080:8080/fhir",
 ]
+# How U is written, and how it must be written when local; all but the first column's spelling of it stays.
+SPELLINGS = [("https://fhir.example.org/fhir", B), *((url, marked(url)) for url in ODD)]
 JSON_SPELLINGS = [
     *SPELLINGS,
+    *((url.replace("/", r"\/"), marked(url).replace("/", r"\/")) for url in ODD),
+    *((url.replace("/", r"\u002f"), marked(url).replace("/", r"\u002f")) for url in ODD[:1]),
     (r"https:\/\/fhir.example.org\/fhir", r"http:\/\/localhost:8080\/fhir"),
     (r"https:\u002f\u002Ffhir.example.org\u002ffhir", r"http:\u002f\u002Flocalhost:8080\u002ffhir"),
     (r"https\u003a\/\u002ffhir.example.org/fhir", r"http\u003a\/\u002flocalhost\u003a8080/fhir"),
 ]
 XML_SPELLINGS = [
     *SPELLINGS,
+    *((url.replace("/", "&#x2F;"), marked(url).replace("/", "&#x2F;")) for url in ODD),
     ("https:&#x2F;&#x2f;fhir.example.org&#47;fhir", "http:&#x2F;&#x2f;localhost:8080&#47;fhir"),
     ("https&#58;//fhir.example.org/fhir", "http&#58;//localhost&#58;8080/fhir"),
 ]
@@ -220,13 +231,19 @@ def test_identities_in_xml_stay(document: str) -> None:
 @pytest.mark.parametrize(("written", "local"), JSON_SPELLINGS)
 @pytest.mark.parametrize("rest", ["", "/Patient/1", "/", "?a=1", "#x", r"\/Patient", r"\u002fPatient", "|2"])
 def test_spellings_in_json(written: str, local: str, rest: str) -> None:
-    assert {f'{{"reference":"{local}{rest}"}}'} == down(f'{{"reference":"{written}{rest}"}}', JSON)
+    sent, shown = f'{{"reference":"{written}{rest}"}}', f'{{"reference":"{local}{rest}"}}'
+
+    assert {shown} == down(sent, JSON)
+    assert {sent} == up(shown, JSON)
 
 
 @pytest.mark.parametrize(("written", "local"), XML_SPELLINGS)
 @pytest.mark.parametrize("rest", ["", "/Patient/1", "?a=1&amp;b", "&#x2F;Patient"])
 def test_spellings_in_xml(written: str, local: str, rest: str) -> None:
-    assert {f'<reference value="{local}{rest}"/>'} == down(f'<reference value="{written}{rest}"/>', XML)
+    sent, shown = f'<reference value="{written}{rest}"/>', f'<reference value="{local}{rest}"/>'
+
+    assert {shown} == down(sent, XML)
+    assert {sent} == up(shown, XML)
 
 
 @pytest.mark.parametrize("url", FOREIGN)
@@ -249,6 +266,8 @@ def test_other_urls_stay(url: str, template: str, media_type: str) -> None:
         ("u=https://fhir.example.org/fhir%2FPatient%2F1&v=https://fhir.example.org/fhir%252FPatient", f"u={B}%2FPatient%2F1&v={B}%252FPatient"),
         ("u=https://fhir.example.org/fhir%2Dx", "u=https://fhir.example.org/fhir%2Dx"),
         ("u=https%3A%2F%2Ffhir.example.org%2Ffhir2", "u=https%3A%2F%2Ffhir.example.org%2Ffhir2"),
+        (f"u={ODD[1]}/x&v={quote(ODD[0], safe='')}", f"u={marked(ODD[1])}/x&v={quote(marked(ODD[0]), safe='')}"),
+        (f"u={quote(quote(ODD[3], safe=''))}", f"u={quote(quote(marked(ODD[3]), safe=''))}"),
         ("ct=W3sidG9rZW4iOiIrUklEOn5%2BIn1d", "ct=W3sidG9rZW4iOiIrUklEOn5%2BIn1d"),
     ],
 )  # fmt: skip
@@ -274,6 +293,7 @@ def test_urls_in_the_query_of_a_local_link_are_local(
         ("http://localhost:10000/x http://localhost:80801 xhttp://localhost:8080", "http://localhost:10000/x http://localhost:80801 xhttp://localhost:8080"),
         ("http://localhost:8080/fhir2 http://localhost:8080/fhi", f"{U}/fhir2 {U}/fhi"),
         ('{"op":"replace","path":"/subject/reference","value":"http://localhost:8080/Patient/1"}', f'{{"op":"replace","path":"/subject/reference","value":"{U}/Patient/1"}}'),
+        (f"{marked(ODD[4])}/x {marked('https://other.example')}/y {B}/u/A*", f"{ODD[4]}/x {U}/u/aHR0cHM6Ly9vdGhlci5leGFtcGxl/y {U}/u/A*"),
         ("", ""),
         ("http://localhost:8080", U),
         ("http://localhost:808", "http://localhost:808"),
