@@ -31,6 +31,7 @@ Rooms (each imports only from those below it; import-linter holds the order, see
       spellings.py      how they can be written, and how to find them
       respelling.py     one of them written as another was
       marks.py          how an odd spelling survives in a local URL
+      key_paths.py      host-relative URLs of tools that show a key in the path
       bodies.py         the way of a body: decoded, then rewritten
       binaries.py       whether a body is FHIR, or a Binary's content
       coding.py         content codings, decoded where a body must be read

@@ -11,14 +11,15 @@ Policy: down, only values that are addresses by the table in `places`; up, every
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from typing import Protocol
 
 from ..errors import RequestRefused
 from .json_places import JsonPlaces
+from .key_paths import KeyPaths
 from .places import CALLED_BY_SERVER, Structure, is_address
-from .spellings import BEFORE, AddressPattern, can_begin, stands_alone
+from .spellings import BEFORE, can_begin, stands_alone
 from .urls import UrlMap
 from .xml_places import XmlPlaces
 
@@ -33,6 +34,16 @@ class Rewriter(Protocol):
         """What was held back."""
 
 
+class Pattern(Protocol):
+    """What is looked for in a body."""
+
+    def matches(self, data: bytes) -> Iterator[re.Match[bytes]]:
+        """The matches from left to right."""
+
+    def undecided_from(self, data: bytes) -> int:
+        """Where a match may begin that the end of the data cuts; the length of the data if nowhere."""
+
+
 class _Rewriting:
     """Replaces the matches of a pattern for which `_replacement` gives something."""
 
@@ -41,7 +52,7 @@ class _Rewriting:
     _LOOK_BACK = BEFORE
     """Bytes before a match that `_before_match` gives."""
 
-    def __init__(self, pattern: AddressPattern) -> None:
+    def __init__(self, pattern: Pattern) -> None:
         self._pattern = pattern
         self._held = b""
         self._before = b""
@@ -151,6 +162,55 @@ class _Upwards(_Rewriting):
         return self._url_map.address_up(match[0])
 
 
+class _KeyShown(_Rewriting):
+    """Puts the key before host-relative URLs in values that are addresses."""
+
+    __slots__ = ("_key_paths", "_structure")
+
+    def __init__(self, key_paths: KeyPaths, structure: Structure) -> None:
+        super().__init__(key_paths.theirs)
+        self._key_paths = key_paths
+        self._structure = structure
+
+    def _replacement(self, data: bytes, match: re.Match[bytes]) -> bytes | None:
+        start = match.start()
+        last = data[start - 1 : start] if start else self._before[-1:]
+        if last not in {b'"', b"'"} or not is_address(self._structure, data, start):
+            return None
+        return self._key_paths.before(match[0]) + match[0]
+
+    def _passed(self, data: bytes, end: int) -> None:
+        self._structure.passed(data, end)
+
+
+class _KeyRemoved(_Rewriting):
+    """Takes the key away."""
+
+    __slots__ = ()
+
+    def __init__(self, key_paths: KeyPaths) -> None:
+        super().__init__(key_paths.shown)
+
+    def _replacement(self, data: bytes, match: re.Match[bytes]) -> bytes | None:  # noqa: ARG002
+        return b""
+
+
+class _Chained:
+    """Two rewriters, one after the other."""
+
+    __slots__ = ("_first", "_second")
+
+    def __init__(self, first: Rewriter, second: Rewriter) -> None:
+        self._first = first
+        self._second = second
+
+    def feed(self, chunk: bytes) -> bytes:
+        return self._second.feed(self._first.feed(chunk))
+
+    def flush(self) -> bytes:
+        return self._second.feed(self._first.flush()) + self._second.flush()
+
+
 _NAMES = b"|".join(name.encode("ascii") for name in sorted(CALLED_BY_SERVER))
 _CALLED_IN_JSON = re.compile(
     rb'(?:"(?P<name>%s)"|"path"\s*:\s*"[^"]*/(?P<path>%s)"\s*,\s*"value")\s*:\s*"\Z' % (_NAMES, _NAMES)
@@ -183,7 +243,13 @@ UTF-16 passes as it is, since no byte of it could be matched."""
 def response_rewriter(media_type: str, url_map: UrlMap, local_base: bytes) -> Rewriter | None:
     """A rewriter for an answer's body; None where a body of that type passes untouched (PDF, images, text)."""
     structure = _STRUCTURES.get(_readable(media_type))
-    return None if structure is None else _Downwards(url_map, local_base, structure())
+    if structure is None:
+        return None
+    downwards = _Downwards(url_map, local_base, structure())
+    key_paths = url_map.key_paths
+    if key_paths is None or not key_paths.is_in(local_base):
+        return downwards
+    return _Chained(downwards, _KeyShown(key_paths, structure()))
 
 
 def request_rewriter(media_type: str, url_map: UrlMap) -> Rewriter | None:
@@ -192,7 +258,10 @@ def request_rewriter(media_type: str, url_map: UrlMap) -> Rewriter | None:
     Its `feed` and `flush` raise RequestRefused for a body that would make the server call the proxy.
     """
     kind = _readable(media_type)
-    return _Upwards(url_map, _CALLED[kind]) if kind in _CALLED else None
+    if kind not in _CALLED:
+        return None
+    upwards = _Upwards(url_map, _CALLED[kind])
+    return _Chained(upwards, _KeyRemoved(url_map.key_paths)) if url_map.key_paths else upwards
 
 
 @lru_cache(maxsize=64)

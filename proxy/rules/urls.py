@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable, Collection
 
 from ..model import BaseUrl
+from .key_paths import KeyPaths
 from .marks import longest_mark, mark, mark_at_end, marked_url
 from .respelling import in_spelling_of, unescaped
 from .spellings import BEFORE, MARK_MOUNT, MOST_PORTS, AddressPattern, can_begin, stands_alone
@@ -31,7 +32,7 @@ class UrlMap:
     where tools show a key as the path `key_path`, behind that too.
     """
 
-    __slots__ = ("_path", "_upstream", "own", "theirs")
+    __slots__ = ("_path", "_upstream", "key_paths", "own", "theirs")
 
     def __init__(
         self,
@@ -52,6 +53,8 @@ class UrlMap:
             longest_mark=longest_mark(max(len(str(base)) for base in bases) + MOST_PORTS * _LONGEST_PORT),
         )
         """Finds the proxy's own addresses."""
+        self.key_paths = KeyPaths(self._path, key_path.encode("ascii")) if key_path else None
+        """Host-relative URLs behind the key, where tools show one."""
 
     def mount(self, target: bytes) -> tuple[bytes, bytes]:
         """The path at which the request addresses the proxy's base, and the target to send upstream.
@@ -75,6 +78,8 @@ class UrlMap:
 
     def location_down(self, value: bytes, local_base: bytes) -> bytes:
         """A field value that is one URL (`Location`, `Content-Location`), local if it was the upstream's."""
+        if self.key_paths and self.key_paths.is_in(local_base):
+            value = self.key_paths.value_down(value)
         first = next(self.theirs.matches(value), None)
         if first is None or first.start() != 0 or not stands_alone(first):
             return value
@@ -88,8 +93,9 @@ class UrlMap:
         )
 
     def text_up(self, value: bytes) -> bytes:
-        """Any text with every own address, in any spelling, made the upstream's."""
-        return _substituted(self.own, value, self.address_up)
+        """Any text with every own address, in any spelling, made the upstream's, and without the key."""
+        value = _substituted(self.own, value, self.address_up)
+        return self.key_paths.text_up(value) if self.key_paths else value
 
     def query_up(self, query: bytes) -> bytes:
         """A raw query with every own address made the upstream's, encoded as it was; all else stays."""
