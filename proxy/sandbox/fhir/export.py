@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from dataclasses import dataclass, field
 
-from .calls import NDJSON, Call, Reply, json_reply
+from .calls import NDJSON, Call, Reply, plain_json
 from .json_text import Link
 from .outcome import FhirError
 from .search import references, since_of
@@ -82,8 +82,7 @@ class Exports:
             "output": output,
             "error": [],
         }
-        reply = json_reply(200, manifest, call.links)
-        return Reply(200, (("Content-Type", "application/json"),), reply.body)
+        return plain_json(manifest, call.links)
 
     def _file_url(self, call: Call, type_: str) -> str:
         name = f"{type_}-1.ndjson"
