@@ -37,6 +37,7 @@ def written(json_text: str) -> str:
         ('"a":["x",null],"_a":[null,{"id":"i"}]', '<a value="x"/><a id="i"/>'),
         ('"_a":[{"id":"i"},{"id":"j"}]', '<a id="i"/><a id="j"/>'),
         ('"contained":[{"resourceType":"Patient","id":"p"}]', '<contained><Patient xmlns="http://hl7.org/fhir"><id value="p"/></Patient></contained>'),
+        ('"filterBy":[{"resourceType":"Encounter","value":"x"}]', '<filterBy><resourceType value="Encounter"/><value value="x"/></filterBy>'),
         (r'"text":{"div":"<div xmlns=\"http://www.w3.org/1999/xhtml\">a<br/></div>"}', '<text><div xmlns="http://www.w3.org/1999/xhtml">a<br/></div></text>'),
         ('"text":{"div":"a & b"}', '<text><div xmlns="http://www.w3.org/1999/xhtml">a &amp; b</div></text>'),
     ],

@@ -13,6 +13,8 @@ _XHTML = "http://www.w3.org/1999/xhtml"
 _DECLARATION = '<?xml version="1.0" encoding="UTF-8"?>'
 # An attribute's line ends and tabs would be read as spaces (XML 1.0, section 3.3.3).
 _IN_ATTRIBUTE = {'"': "&quot;", "\n": "&#10;", "\r": "&#13;", "\t": "&#9;"}
+# What holds a resource; elsewhere `resourceType` is an element (R5: Subscription.filterBy, Consent.provision).
+_RESOURCES = frozenset({"contained", "issues", "outcome", "resource"})
 _EXTENSIONS = frozenset({"extension", "modifierExtension"})
 
 Escape = Callable[[str], str]
@@ -50,7 +52,9 @@ def _element(name: str, value: object, more: object, escape: Escape) -> str:
         return "".join(_element(name, *pair, escape) for pair in zip(value, further, strict=True))
     if value is None and isinstance(more, list):
         return "".join(_element(name, None, one, escape) for one in more)
-    if isinstance(value, Raw) or (isinstance(value, Mapping) and "resourceType" in value):
+    if name in _RESOURCES and (
+        isinstance(value, Raw) or (isinstance(value, Mapping) and "resourceType" in value)
+    ):
         return f"<{name}>{_resource(value, escape)}</{name}>"
     if name == "div" and isinstance(value, str):
         return _narrative(value)
