@@ -28,6 +28,7 @@ Rooms (each imports only from those below it; import-linter holds the order, see
       policy.py         which interactions the settings let pass
       urls.py           local base URL <-> upstream base URL
       rewriting.py      those URLs inside a body that comes in chunks
+      called_by_server.py  bodies that would make the server call this proxy
       spellings.py      how they can be written, and how to find them
       respelling.py     one of them written as another was
       marks.py          how an odd spelling survives in a local URL

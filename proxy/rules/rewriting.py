@@ -15,10 +15,10 @@ from collections.abc import Callable, Iterator
 from functools import lru_cache
 from typing import Protocol
 
-from ..errors import RequestRefused
+from .called_by_server import IN_JSON, IN_XML, PatchReading, refuse_what_is_called
 from .json_places import JsonPlaces
 from .key_paths import KeyPaths
-from .places import CALLED_BY_SERVER, Structure, is_address
+from .places import Structure, is_address
 from .spellings import BEFORE, can_begin, stands_alone
 from .urls import UrlMap
 from .xml_places import XmlPlaces
@@ -151,14 +151,8 @@ class _Upwards(_Rewriting):
         before = self._before_match(data, match.start())
         if not can_begin(before[-BEFORE:]):
             return None
-        called = self._called.search(before) if self._called and before[-1:] in {b'"', b"'"} else None
-        if called is not None:
-            element = CALLED_BY_SERVER[(called["name"] or called["path"]).decode("ascii")]
-            # The address is not quoted: it may hold the key.
-            raise RequestRefused(
-                f"the body sets {element} to this proxy's own address",
-                hint="The server would call its own localhost. Give it an address that it can reach.",
-            )
+        if self._called is not None:
+            refuse_what_is_called(self._called, before)
         return self._url_map.address_up(match[0])
 
 
@@ -211,16 +205,9 @@ class _Chained:
         return self._second.feed(self._first.flush()) + self._second.flush()
 
 
-_NAMES = b"|".join(name.encode("ascii") for name in sorted(CALLED_BY_SERVER))
-_CALLED_IN_JSON = re.compile(
-    rb'(?:"(?P<name>%s)"|"path"\s*:\s*"[^"]*/(?P<path>%s)"\s*,\s*"value")\s*:\s*"\Z' % (_NAMES, _NAMES)
-)
-_CALLED_IN_XML = re.compile(
-    rb"""<(?:[^\s<>:]+:)?(?P<name>%s)\s[^<>]*?value\s*=\s*["']\Z(?P<path>)""" % _NAMES
-)
-
 _JSON = ("application/fhir+json", "application/json", "application/json+fhir", "text/json")
-_PATCH = ("application/json-patch+json", "application/merge-patch+json")
+_JSON_PATCH = "application/json-patch+json"
+_PATCH = (_JSON_PATCH, "application/merge-patch+json")
 _NDJSON = ("application/fhir+ndjson", "application/ndjson", "application/x-ndjson")
 _XML = ("application/fhir+xml", "application/xml", "application/xml+fhir", "text/xml")
 _FORM = ("application/x-www-form-urlencoded",)
@@ -231,8 +218,8 @@ _STRUCTURES: dict[str, Callable[[], Structure]] = {
     **dict.fromkeys(_XML, XmlPlaces),
 }
 _CALLED: dict[str, re.Pattern[bytes] | None] = {
-    **dict.fromkeys((*_JSON, *_PATCH, *_NDJSON), _CALLED_IN_JSON),
-    **dict.fromkeys(_XML, _CALLED_IN_XML),
+    **dict.fromkeys((*_JSON, *_PATCH, *_NDJSON), IN_JSON),
+    **dict.fromkeys(_XML, IN_XML),
     **dict.fromkeys(_FORM, None),
 }
 _ASCII_BASED = frozenset({"", "utf-8", "utf8", "us-ascii", "iso-8859-1", "windows-1252"})
@@ -260,7 +247,9 @@ def request_rewriter(media_type: str, url_map: UrlMap) -> Rewriter | None:
     kind = _readable(media_type)
     if kind not in _CALLED:
         return None
-    upwards = _Upwards(url_map, _CALLED[kind])
+    upwards: Rewriter = _Upwards(url_map, _CALLED[kind])
+    if kind == _JSON_PATCH:
+        upwards = _Chained(PatchReading(lambda text: url_map.text_up(text) != text), upwards)
     return _Chained(upwards, _KeyRemoved(url_map.key_paths)) if url_map.key_paths else upwards
 
 

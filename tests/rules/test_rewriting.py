@@ -10,6 +10,7 @@ import pytest
 
 from proxy.errors import RequestRefused
 from proxy.model import BaseUrl
+from proxy.rules.called_by_server import MOST_PATCH
 from proxy.rules.rewriting import Rewriter, request_rewriter, response_rewriter
 from proxy.rules.urls import UrlMap
 
@@ -19,6 +20,7 @@ URL_MAP = UrlMap(
     authorities=("localhost:8080", "127.0.0.1:8080", "[::1]:8080"),
 )
 LOCAL = b"http://localhost:8080/fhir"
+PATCH = "application/json-patch+json"
 JSON, NDJSON, XML, FORM = (
     "application/fhir+json",
     "application/fhir+ndjson",
@@ -308,7 +310,12 @@ REFUSED = [
     ('{"resourceType":"Subscription","endpoint" : "http:\\/\\/127.0.0.1:8080"}', JSON),
     ('{"resourceType":"Endpoint","address":"http://[::1]:8080/fhir/x"}', JSON),
     ('{"resourceType":"Endpoint"}\n{"resourceType":"Endpoint","address":"http://localhost:8080"}\n', NDJSON),
-    ('[{"op":"replace","path":"/channel/endpoint","value":"http://localhost:8080/x"}]', "application/json-patch+json"),
+    ('[{"op":"replace","path":"/channel/endpoint","value":"http://localhost:8080/x"}]', PATCH),
+    ('[{"value":"http:\\/\\/localhost:8080\\/x","path":"/channel/endpoint","op":"replace"}]', PATCH),
+    ('{"parameter":[{"name":"operation","part":[{"name":"path","valueString":"Subscription.channel.endpoint"},{"name":"value","valueUrl":"http://localhost:8080/x"}]}]}', JSON),
+    ('{"part":[{"name":"path","valueString": "Endpoint.address"}, {"valueUri":"http://localhost:8080/x","name":"value"}]}', JSON),
+    ('<part><name value="path"/><valueString value="Subscription.endpoint"/></part><part><name value="value"/><valueUrl value="http://localhost:8080/x"/></part>', XML),
+    ('{"resourceType":"MessageHeader","destination":[{"endpointUrl":"http://localhost:8080/x"}]}', JSON),
     ('<Subscription><channel><endpoint value="http://localhost:8080/x"/></channel></Subscription>', XML),
     ("<f:Endpoint><f:address id='a' value='http://localhost:8080/x'/></f:Endpoint>", XML),
 ]  # fmt: skip
@@ -329,10 +336,29 @@ def test_body_that_makes_the_server_call_the_proxy_is_refused(body: str, media_t
         ('{"address":[{"line":["http://localhost:8080/x"]}]}', JSON),
         ('{"op":"test","path":"/endpoint/0/reference","value":"http://localhost:8080/Endpoint/1"}', JSON),
         ('<endpoint><reference value="http://localhost:8080/Endpoint/1"/></endpoint>', XML),
+        ('[{"value":"http://localhost:8080/x","path":"/photo/0/url","op":"add"},7]', PATCH),
+        ('[{"value":"http://localhost:8080/x","path":"/channel/endpoint"', PATCH),
+        (
+            '[{"value":"https://tool.example/x","path":"/channel/endpoint"},{"value":["http://localhost:8080"],"path":"/address"}]',
+            PATCH,
+        ),
+        (
+            '{"part":[{"name":"path","valueString":"Patient.address"},{"name":"value","valueString":"http://localhost:8080/x"}]}',
+            JSON,
+        ),
     ],
 )
 def test_body_that_does_not_is_not_refused(body: str, media_type: str) -> None:
     assert {body.replace("http://localhost:8080", U)} == up(body, media_type)
+
+
+def test_patch_of_any_size_passes() -> None:
+    patch = b'[{"value":"http://localhost:8080/x","path":"/channel/endpoint"},%b]' % (b" " * MOST_PATCH)
+    half = len(patch) // 2
+
+    made = fed(request_rewriter(PATCH, URL_MAP), patch[:half], patch[half:])
+
+    assert made == patch.replace(b"http://localhost:8080", U.encode())
 
 
 @pytest.mark.parametrize(
