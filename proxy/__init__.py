@@ -37,6 +37,7 @@ Rooms (each imports only from those below it; import-linter holds the order, see
       binaries.py       whether a body is FHIR, or a Binary's content
       coding.py         content codings, decoded where a body must be read
       headers.py        which fields cross the proxy, and how they change
+      representations.py  what is said of a body that changes on the way
       retries.py        what may be sent again, and when
       challenges.py     WWW-Authenticate -> Challenge
       claims.py         what a token says of itself, for people

@@ -43,6 +43,13 @@ from .interactions import classify
 from .outcome import outcome
 from .policy import Policy
 from .rejections import refused_after_sign_in
+from .representations import (
+    DECODED_VOUCHING_FIELDS,
+    VOUCHING_FIELDS,
+    not_modified,
+    transformed,
+    varying,
+)
 from .retries import is_repeatable
 from .rewriting import Rewriter, request_rewriter, response_rewriter
 from .urls import UrlMap
@@ -51,16 +58,8 @@ BODILESS_STATUSES = frozenset({204, 304})
 """Answers without a body whatever their fields say (RFC 9110 section 6.4.1)."""
 
 PARTIAL_CONTENT = 206
+NOT_MODIFIED = 304
 UNAUTHORIZED = 401
-
-VOUCHING_FIELDS = frozenset(
-    {b"accept-ranges", b"content-digest", b"content-length", b"content-md5", b"digest", b"repr-digest"}
-)
-"""Fields about bytes that are no longer the same once a body is rewritten (RFC 9530, RFC 9110 section 14.3)."""
-
-
-DECODED_VOUCHING_FIELDS = VOUCHING_FIELDS | {b"content-encoding"}
-"""The same where its coding is undone on the way."""
 
 RESPONSE_MAPPED_FIELDS = RESPONSE_URL_FIELDS | RESPONSE_LINK_FIELDS
 
@@ -236,9 +235,11 @@ class Exchange:
             fields = _mapped(fields, RESPONSE_LINK_FIELDS, self._link_down)
         path = self._response_path(head)
         if path is not None:
-            fields = _transformed(
-                fields, DECODED_VOUCHING_FIELDS if _coding(head.fields) else VOUCHING_FIELDS
-            )
+            fields = transformed(fields, DECODED_VOUCHING_FIELDS if _coding(head.fields) else VOUCHING_FIELDS)
+        elif head.status == NOT_MODIFIED and self._rewrites_bodies:
+            fields = not_modified(fields, self._head.fields.text(b"if-none-match"))
+        if _coding(head.fields):
+            fields = varying(fields)
         fields = answered(fields, self._head.fields)
         return _counted(ResponseHead(head.status, head.reason, fields), self.attempts), path
 
@@ -337,16 +338,6 @@ def _asks_for_untouched_bodies(fields: Fields) -> bool:
     return True
 
 
-def _transformed(fields: Fields, dropped: Collection[bytes]) -> Fields:
-    """The fields of a representation whose body changes on the way, less those to drop."""
-    lines = []
-    for line in fields.lines:
-        name = line[0].lower()
-        if name not in dropped:
-            lines.append((line[0], _weak(line[1])) if name == b"etag" else line)
-    return Fields(tuple(lines))
-
-
 def _without_token(fields: Fields, credentials: Credentials | None) -> Fields:
     """A 401's fields without the token that it quotes: its words go to the tool and into the log."""
     token = credentials.authorization.partition(b" ")[2] if credentials else b""
@@ -362,8 +353,3 @@ def _coding(fields: Fields) -> str:
         return ""
     coding = fields.text(b"content-encoding").strip().lower()
     return "" if coding == "identity" else coding
-
-
-def _weak(etag: bytes) -> bytes:
-    """The validator of a representation that was transformed on the way (RFC 9110 sections 7.7 and 8.8.1)."""
-    return etag if etag.startswith(b"W/") else b"W/" + etag

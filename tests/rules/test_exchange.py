@@ -162,9 +162,40 @@ UNTOUCHED = [
     (200, (("Content-Type", "application/pdf"),)),
     (200, (("Content-Type", "text/html"),)),
     (206, (JSON,)),
-    (304, (JSON,)),
     (200, ()),
 ]
+
+
+@pytest.mark.parametrize(
+    ("known", "expected"), [('W/"1"', 'W/"1"'), ('"0", W/"1"', 'W/"1"'), ('"1"', '"1"'), ("*", '"1"')]
+)
+def test_not_modified_names_what_the_tool_has(known: str, expected: str) -> None:
+    told, body = answered(
+        signed_in("/Patient/1", ("If-None-Match", known)), 304, ("ETag", '"1"'), ("Content-Length", "9")
+    )
+
+    assert (body, told["etag"], "content-length" in told) == (None, expected, False)
+
+
+def test_not_modified_passes_as_it_is_where_nothing_is_rewritten() -> None:
+    conversation = signed_in("/Patient/1", ("If-None-Match", 'W/"1"'), rewrite="off")
+    told, _ = answered(conversation, 304, ("ETag", '"1"'), ("Content-Length", "9"))
+
+    assert (told["etag"], told["content-length"]) == ('"1"', "9")
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [((GZIP,), "Accept-Encoding"), ((GZIP, ("Vary", "accept-encoding, Accept")), "accept-encoding, Accept"), ((GZIP, ("Vary", "*")), "*"), ((), None)],
+)  # fmt: skip
+@pytest.mark.parametrize("accepted", ["gzip", "identity"])
+def test_coded_answer_varies(
+    accepted: str, fields: tuple[tuple[str, str], ...], expected: str | None
+) -> None:
+    conversation = signed_in("/Binary/1", ("Accept-Encoding", accepted))
+    told, _ = answered(conversation, 200, ("Content-Type", "application/pdf"), *fields)
+
+    assert told.get("vary") == expected
 
 
 @pytest.mark.parametrize(("status", "fields"), UNTOUCHED)
