@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from binascii import Error
+from functools import lru_cache
 
 from .spellings import MARK_MOUNT
 
@@ -30,6 +31,7 @@ def longest_mark(longest_url: int) -> int:
     return (longest_url * 4 + 2) // 3
 
 
+@lru_cache(maxsize=256)
 def mark_at_end(matched: bytes) -> bytes:
     """The mark with which a match of a local base URL ends; empty where there is none."""
     found = _MARKED.search(matched)

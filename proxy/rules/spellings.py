@@ -270,8 +270,8 @@ class AddressPattern:
                 at = folded.find(needle, position)
 
     def is_all_of(self, url: bytes) -> bool:
-        """Whether a URL, without escapes, is one of the bases and nothing more."""
-        return b"%" not in url and self._whole.fullmatch(url) is not None
+        """Whether a URL is one of the bases, in any spelling, and nothing more."""
+        return self._whole.fullmatch(url) is not None
 
     def undecided_from(self, data: bytes) -> int:
         """Where a match may begin that the end of the data cuts; the length of the data if nowhere."""

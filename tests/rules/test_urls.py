@@ -310,6 +310,23 @@ def test_ipv6_upstream_is_written_encoded_where_the_match_was() -> None:
     assert [match.start() for match in url_map.theirs.matches(encoded)] == [2]
 
 
+@pytest.mark.parametrize(
+    "value",
+    [
+        b"HTTPS://[2001:DB8::7]:443/fhir%20x/Patient/1",
+        b"https://[2001:db8::7]/fhir%20x/Patient?u=https%3A%2F%2F%5B2001%3ADB8%3A%3A7%5D%3A443%2Ffhir%2520x%2FPatient",
+        b"https:\\/\\/[2001:DB8::7]\\/fhir%20x\\/Patient",
+    ],
+)
+@pytest.mark.parametrize("local_base", [b"http://localhost:8080", b"http://localhost:8080/fhir%20x"])
+def test_odd_spelling_comes_back(value: bytes, local_base: bytes) -> None:
+    url_map = UrlMap(BaseUrl.parse("https://[2001:db8::7]/fhir%20x"), authorities=("localhost:8080",))
+    shown = url_map.location_down(value, local_base)
+
+    assert b"8::7" not in shown.lower()
+    assert url_map.text_up(shown) == value
+
+
 def test_text_without_an_own_address_is_returned_itself() -> None:
     text = b"family=Chalmers&given=Peter"
 
