@@ -140,10 +140,21 @@ def test_body_in_an_unknown_coding_is_refused() -> None:
         exchange("POST", "/Patient", JSON, ("Content-Encoding", "compress"), body_exists=True).request_path()
 
 
-def test_own_address_in_a_field_goes_up_as_the_servers() -> None:
-    fields = sent(exchange("POST", "/Patient", ("If-None-Exist", "link=http://localhost:8080/Patient/1")))
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("If-None-Exist", "link=http://localhost:8080/Patient/1", "link=https://fhir.example/r4/Patient/1"),
+        ("X-Provenance", '{"reference":"http://localhost:8080/r4/D/1"}', '{"reference":"https://fhir.example/r4/D/1"}'),
+        ("Destination", "http://localhost:8080/Patient/1", "https://fhir.example/r4/Patient/1"),
+        ("Link", "<http://localhost:8080/Patient/1>; rel=x", "<https://fhir.example/r4/Patient/1>; rel=x"),
+        ("Prefer", "return=minimal; x=http://localhost:8080", "return=minimal; x=http://localhost:8080"),
+        ("X-MS-AZUREFHIR-AUDIT-SITE", "http://localhost:8080", "http://localhost:8080"),
+    ],
+)  # fmt: skip
+def test_own_address_in_a_field_goes_up_as_the_servers(name: str, value: str, expected: str) -> None:
+    fields = sent(exchange("POST", "/Patient", (name, value)))
 
-    assert fields["if-none-exist"] == "link=https://fhir.example/r4/Patient/1"
+    assert fields[name.lower()] == expected
 
 
 # Answers

@@ -308,6 +308,8 @@ def test_own_addresses_go_up_as_the_upstreams(text: str, expected: str, media_ty
 REFUSED = [
     ('{"resourceType":"Subscription","channel":{"type":"rest-hook","endpoint":"http://localhost:8080/x"}}', JSON),
     ('{"resourceType":"Subscription","endpoint" : "http:\\/\\/127.0.0.1:8080"}', JSON),
+    ('{"resourceType":"Bundle","entry":[{"resource":{"resourceType":"Subscription","channel":{"endpoint":"http://localhost:8080/x"}}}]}', JSON),
+    ('<Parameters><parameter><name value="r"/><resource><Endpoint><address value="http:&#x2F;&#x2F;localhost:8080/x"/></Endpoint></resource></parameter></Parameters>', XML),
     ('{"resourceType":"Endpoint","address":"http://[::1]:8080/fhir/x"}', JSON),
     ('{"resourceType":"Endpoint"}\n{"resourceType":"Endpoint","address":"http://localhost:8080"}\n', NDJSON),
     ('[{"op":"replace","path":"/channel/endpoint","value":"http://localhost:8080/x"}]', PATCH),
