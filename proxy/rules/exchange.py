@@ -47,7 +47,13 @@ from .origins import shared
 from .outcome import outcome
 from .policy import Policy
 from .rejections import refused_after_sign_in
-from .representations import DECODED_VOUCHING_FIELDS, VOUCHING_FIELDS, transformed
+from .representations import (
+    DECODED_VOUCHING_FIELDS,
+    VOUCHING_FIELDS,
+    not_modified,
+    transformed,
+    varying,
+)
 from .retries import is_repeatable
 from .rewriting import Rewriter, request_rewriter, response_rewriter
 from .urls import UrlMap
@@ -56,6 +62,7 @@ BODILESS_STATUSES = frozenset({204, 304})
 """Answers without a body whatever their fields say (RFC 9110 section 6.4.1)."""
 
 PARTIAL_CONTENT = 206
+NOT_MODIFIED = 304
 UNAUTHORIZED = 401
 FORBIDDEN = 403
 
@@ -257,6 +264,10 @@ class Exchange:
         path = self._response_path(head)
         if path is not None:
             fields = transformed(fields, DECODED_VOUCHING_FIELDS if _coding(head.fields) else VOUCHING_FIELDS)
+        elif head.status == NOT_MODIFIED and self._rewrites_bodies:
+            fields = not_modified(fields, self._head.fields.text(b"if-none-match"))
+        if _coding(head.fields):
+            fields = varying(fields)
         fields = shared(answered(fields, self._head.fields), self._head.fields, rules.listener)
         return _counted(ResponseHead(head.status, head.reason, fields), self.attempts), path
 
