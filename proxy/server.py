@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from functools import partial
 from urllib.parse import quote
 
 from aiohttp import web
@@ -75,9 +76,7 @@ class Proxy:
         self.watch = ServerWatch(
             config,
             own or authenticator(config, replace(seams, probe=self._probe)),
-            self._probe,
-            seams.clock,
-            attended=seams.attended,
+            replace(seams, probe=self._probe),
             metrics=metrics,
         )
         if metrics is not None:
@@ -209,13 +208,17 @@ async def serve(
     """
     stop = stop or Stop()
     metrics = Metrics()
-    proxies = [Proxy(server, seams, metrics=metrics) for server in config.servers]
-    admin = AdminListener([proxy.watch for proxy in proxies], metrics, stop.drain.set)
+    admin = AdminListener(metrics, stop.drain.set)
+    proxies = [
+        Proxy(server, replace(seams, page=partial(admin.page_of, number)), metrics=metrics)
+        for number, server in enumerate(config.servers, 1)
+    ]
+    admin.watches = [proxy.watch for proxy in proxies]
     with signals(stop.ask):
         try:
+            await _start_admin(admin, config)  # first, since requests are told its page
             for proxy in proxies:
                 await proxy.start()
-            await _start_admin(admin, config)
             for proxy in proxies:
                 announce(proxy.url)
             await stop.drain.wait()
@@ -228,14 +231,19 @@ async def _start_admin(admin: AdminListener, config: Config) -> None:
     """Open the admin listener; where nobody asked for it, a second proxy of the machine goes without."""
     if config.admin_listen is None:
         return
+    is_asked_for = "admin_listen" in config.model_fields_set
+    if not is_asked_for and any(config.admin_listen.overlaps(server.listen) for server in config.servers):
+        logger.warning("No admin listener: a server has %s", config.admin_listen)
+        return
     try:
         sockets = await bound_sockets(config.admin_listen, "admin_listen")
     except ConfigError as error:
-        if "admin_listen" in config.model_fields_set:
+        if is_asked_for:
             raise
         logger.warning("No admin listener: %s", error.message)
         return
-    logger.info("Admin listener: %s", await admin.start(config.admin_listen, sockets))
+    await admin.start(config.admin_listen, sockets)
+    logger.info("Admin listener: %s", admin.url)
 
 
 @contextmanager

@@ -21,6 +21,7 @@ from ..model import is_loopback
 from ..rules.guards import Listener, guard
 from .metrics import CONTENT_TYPE, Metrics
 from .page import STYLE, page
+from .sign_in import SignInApi, sign_in_state
 from .watching import ServerWatch, moment
 
 PROBES = frozenset({"/healthz", "/readyz", "/metrics"})
@@ -39,6 +40,9 @@ SECURITY_FIELDS = {
     "X-Content-Type-Options": "nosniff",
 }
 
+LONGEST_BODY = 4096
+"""Bytes; the largest body is a form with a key and two words."""
+
 CLOSING_SECONDS = 0.1
 """How long answers of this listener get when the process ends: they are small."""
 
@@ -49,20 +53,28 @@ JsonObject = dict[str, object]
 class AdminListener:
     """Answers for all servers of the process; `stop` is called when somebody asks it to end."""
 
-    def __init__(self, watches: Sequence[ServerWatch], metrics: Metrics, stop: Callable[[], None]) -> None:
-        self._watches = watches
+    def __init__(self, metrics: Metrics, stop: Callable[[], None]) -> None:
+        self.watches: Sequence[ServerWatch] = ()
+        """What it answers for; set before it starts."""
+        self.url = ""
+        """Its address once it answers; empty before, and where there is none."""
+        self._sign_in = SignInApi(lambda: self.watches)
         self._metrics = metrics
         self._stop = stop
         self._address = ListenAddress("localhost", 0)
         self._names = Listener.of("localhost", 0)
         self._runner: web.AppRunner | None = None
 
-    async def start(self, address: ListenAddress, sockets: Sequence[socket.socket]) -> str:
-        """Answer on sockets that are bound to `address`; the URL of the listener."""
+    def page_of(self, number: int) -> str:
+        """Where a person signs in to a server, counted from 1; empty where nobody can."""
+        return f"{self.url}/#server-{number}" if self.url else ""
+
+    async def start(self, address: ListenAddress, sockets: Sequence[socket.socket]) -> None:
+        """Answer on sockets that are bound to `address`."""
         port = sockets[0].getsockname()[1]
         self._address = address
         self._names = Listener.of(address.host, port)
-        application = web.Application(middlewares=[self._guarded])
+        application = web.Application(middlewares=[self._guarded], client_max_size=LONGEST_BODY)
         application.on_response_prepare.append(_secure)
         application.router.add_get("/", self._page)
         application.router.add_get("/style.css", self._style)
@@ -71,16 +83,20 @@ class AdminListener:
         application.router.add_get("/metrics", self._counts)
         application.router.add_get("/api/status", self._status)
         application.router.add_post(STOP, self._quit)
+        self._sign_in.add_routes(application.router)
         self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=CLOSING_SECONDS)
         await self._runner.setup()
         for bound in sockets:
             await web.SockSite(self._runner, bound).start()
-        return f"http://{ListenAddress(address.host, port)}"
+        # Whatever it listens on, the page is for this machine.
+        name = address.host if address.is_loopback else "localhost"
+        self.url = f"http://{ListenAddress(name, port)}"
 
     async def close(self) -> None:
         """Answer no more."""
         if self._runner is not None:
             await self._runner.cleanup()
+        await self._sign_in.close()
 
     @web.middleware
     async def _guarded(self, request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -89,6 +105,8 @@ class AdminListener:
             return await handler(request)
         except ProxyError as error:
             return web.Response(status=error.status, text=f"{error.message} {error.hint}".strip() + "\n")
+        except web.HTTPSeeOther as elsewhere:
+            return web.Response(status=elsewhere.status, headers={"Location": str(elsewhere.location)})
         except web.HTTPException as refusal:
             return web.Response(status=refusal.status, text=f"{refusal.reason}\n")
 
@@ -102,7 +120,7 @@ class AdminListener:
         elif not is_loopback(request.remote or ""):
             raise RequestRefused("This is for the machine of the proxy alone.")
         guard(head, names)
-        if request.method == "POST" and b"origin" in head.fields:
+        if request.path == STOP and b"origin" in head.fields:
             raise RequestRefused("No web page may do this.", hint="Use fhir-auth-proxy stop.")
 
     async def _page(self, _: web.Request) -> web.Response:
@@ -131,16 +149,20 @@ class AdminListener:
     async def status(self) -> JsonObject:
         """The state of every server, for people and programs."""
         whys = await self._unready()
-        servers = [_server_status(watch, why) for watch, why in zip(self._watches, whys, strict=True)]
+        servers = [
+            _server_status(number, watch, why)
+            for number, (watch, why) in enumerate(zip(self.watches, whys, strict=True), 1)
+        ]
         return {"version": __version__, "ready": not any(whys), "servers": servers}
 
     async def _unready(self) -> list[str]:
-        return list(await asyncio.gather(*(watch.unready() for watch in self._watches)))
+        return list(await asyncio.gather(*(watch.unready() for watch in self.watches)))
 
 
-def _server_status(watch: ServerWatch, why: str) -> JsonObject:
+def _server_status(number: int, watch: ServerWatch, why: str) -> JsonObject:
     who, problem = watch.identity, watch.problem
     return {
+        "number": number,
         "base_url": str(watch.config.base_url),
         "local_url": watch.local_url,
         "method": watch.config.auth,
@@ -150,6 +172,8 @@ def _server_status(watch: ServerWatch, why: str) -> JsonObject:
         "application": who.application,
         "tenant": who.tenant,
         "token_valid_until": moment(who.expires_at),
+        "sign_in": sign_in_state(watch),
+        "warnings": [{"message": finding.message, "hint": finding.fix} for finding in watch.findings],
         "last_problem": problem
         and {"at": moment(problem.at), "message": problem.message, "hint": problem.hint},
     }

@@ -7,6 +7,7 @@ import math
 import pytest
 
 from proxy.admin.watching import REACHED_FOR, ServerWatch
+from proxy.auth import Seams
 from proxy.config import ServerConfig
 from proxy.errors import (
     AuthenticationFailed,
@@ -26,6 +27,7 @@ from proxy.model import (
 )
 
 from ..fakes.clock import FakeClock
+from ..running import NoBrowser
 
 SERVER = "https://fhir.example"
 AWAY = UpstreamUnreachable("https://fhir.example cannot be reached.", hint="Is it on?")
@@ -84,7 +86,9 @@ class World:
         self.sign_in = FakeSignIn(gives)
         self.server = FakeServer(status)
         config = ServerConfig.model_validate({"base_url": SERVER, "auth": auth, **settings})
-        self.watch = ServerWatch(config, self.sign_in, self.server, self.clock, attended=attended)
+        seams = Seams(self.clock, NoBrowser(), lambda line: None, attended, self.server)
+        self.watch = ServerWatch(config, self.sign_in, seams)
+        self.watch.local_url = "http://localhost:8080"
 
 
 def finished(failed: ProxyError | None = None, *, status: int = 200) -> FinishedExchange:
