@@ -4,7 +4,8 @@
 `gate` looks at what comes out. `desk` is where a person signs in and out beside the requests.
 A way to sign in is a TokenSource under that cache: an app's (`app`, by `client_secret`, `client_certificate` or
 `workload_identity`, with what `proofs` sends), or a person's (`person`, by the ways `interactive` and
-`device_code`). They reach Entra ID through `entra`, where MSAL lives, at the authority that `authorities` decides on and for
+`device_code`).
+They reach Entra ID through `entra`, where MSAL lives, at the authority that `authorities` decides on and for
 what `registration` says; `answers` and `aadsts` turn refusals into errors. Others have their tokens made
 elsewhere: `managed_identity` by the machine, `azure_tools` and `command` by a program, whose output `printed`
 reads. `identities` says which of them the settings give, for `auto`.
