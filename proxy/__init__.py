@@ -11,7 +11,7 @@ Rooms (each imports only from those below it; import-linter holds the order, see
     server.py       listeners and their life: start, drain, stop                 RIM (aiohttp)
     forwarding.py   carry one exchange between client and upstream
     pacing.py       wait for a server that asks for patience
-    admin/          the other listener: health, readiness, metrics, status       RIM (aiohttp)
+    admin/          the other listener: health, metrics, status, sign-in page    RIM (aiohttp)
     client.py       the tool's side: request heads and bodies, answers           RIM (aiohttp)
     client_limits.py  how long a tool is waited for, how many connections it may have
     local_key.py    the key that tools have to show, where one is asked for

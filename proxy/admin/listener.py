@@ -10,6 +10,7 @@ import asyncio
 import socket
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
+from typing import TypedDict
 
 from aiohttp import web
 
@@ -20,7 +21,7 @@ from ..errors import ProxyError, RequestRefused
 from ..model import is_loopback
 from ..rules.guards import Listener, guard
 from .metrics import CONTENT_TYPE, Metrics
-from .page import STYLE, page
+from .page import SCRIPT, STYLE, Facts, page, parts, shown, title
 from .sign_in import SignInApi, sign_in_state
 from .watching import ServerWatch, moment
 
@@ -33,10 +34,11 @@ STOP = "/quitquitquit"
 SECURITY_FIELDS = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": (
-        "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+        "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; form-action 'self'; "
+        "base-uri 'none'; frame-ancestors 'none'"
     ),
     "Cross-Origin-Resource-Policy": "same-origin",
-    "Referrer-Policy": "no-referrer",
+    "Referrer-Policy": "same-origin",  # with no-referrer, browsers send the page's own forms with Origin: null
     "X-Content-Type-Options": "nosniff",
 }
 
@@ -48,6 +50,14 @@ CLOSING_SECONDS = 0.1
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 JsonObject = dict[str, object]
+
+
+class Status(TypedDict):
+    """What /api/status answers."""
+
+    version: str
+    ready: bool
+    servers: list[JsonObject]
 
 
 class AdminListener:
@@ -77,7 +87,9 @@ class AdminListener:
         application = web.Application(middlewares=[self._guarded], client_max_size=LONGEST_BODY)
         application.on_response_prepare.append(_secure)
         application.router.add_get("/", self._page)
-        application.router.add_get("/style.css", self._style)
+        application.router.add_get("/style.css", _file(STYLE, "text/css"))
+        application.router.add_get("/page.js", _file(SCRIPT, "text/javascript"))
+        application.router.add_get("/parts", self._parts)
         application.router.add_get("/healthz", self._health)
         application.router.add_get("/readyz", self._readiness)
         application.router.add_get("/metrics", self._counts)
@@ -124,10 +136,21 @@ class AdminListener:
             raise RequestRefused("No web page may do this.", hint="Use fhir-auth-proxy stop.")
 
     async def _page(self, _: web.Request) -> web.Response:
-        return web.Response(text=page(await self.status()), content_type="text/html")
+        status = await self.status()
+        text = page(status, self._with_traffic(status), self._sign_in.key)
+        return web.Response(text=text, content_type="text/html")
 
-    async def _style(self, _: web.Request) -> web.Response:
-        return web.Response(text=STYLE, content_type="text/css")
+    async def _parts(self, _: web.Request) -> web.Response:
+        status = await self.status()
+        return web.json_response(
+            {"title": title(status), "parts": parts(self._with_traffic(status), self._sign_in.key)}
+        )
+
+    def _with_traffic(self, status: Status) -> list[Facts]:
+        return [
+            {**server, "traffic": shown(watch.traffic, watch.now)}
+            for server, watch in zip(status["servers"], self.watches, strict=True)
+        ]
 
     async def _health(self, _: web.Request) -> web.Response:
         return web.Response(text="alive\n")
@@ -146,7 +169,7 @@ class AdminListener:
         self._stop()
         return web.Response(text="stopping\n")
 
-    async def status(self) -> JsonObject:
+    async def status(self) -> Status:
         """The state of every server, for people and programs."""
         whys = await self._unready()
         servers = [
@@ -177,6 +200,13 @@ def _server_status(number: int, watch: ServerWatch, why: str) -> JsonObject:
         "last_problem": problem
         and {"at": moment(problem.at), "message": problem.message, "hint": problem.hint},
     }
+
+
+def _file(text: str, content_type: str) -> Handler:
+    async def answer(_: web.Request) -> web.StreamResponse:
+        return web.Response(text=text, content_type=content_type)
+
+    return answer
 
 
 async def _secure(_: web.Request, response: web.StreamResponse) -> None:

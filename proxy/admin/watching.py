@@ -26,6 +26,7 @@ from ..model import Credentials, FinishedExchange, Rejection
 from ..rules.claims import Identity, identity
 from ..rules.tokens import Finding
 from .metrics import Metrics
+from .traffic import Traffic
 
 REACHED_FOR = 30.0
 """Seconds for which an answer of the server counts as a sign that it is there: probes come every ten."""
@@ -65,6 +66,7 @@ class ServerWatch:
         """The local base URL, once the listener accepts."""
         self.is_draining = False
         self.problem: Problem | None = None
+        self.traffic = Traffic()
         self._server = str(config.base_url)
         self._authenticator = authenticator
         self._seams = seams
@@ -79,6 +81,11 @@ class ServerWatch:
     def identity(self) -> Identity:
         """Who is signed in, as the token in use tells it."""
         return self._identity
+
+    @property
+    def now(self) -> float:
+        """Unix seconds."""
+        return self._clock.time()
 
     @property
     def token_seconds(self) -> float:
@@ -166,6 +173,7 @@ class ServerWatch:
             self._remember(exchange.failed)
             if not isinstance(exchange.failed, RequestRefused):
                 self._reached_at = -math.inf
+        self.traffic.add(exchange, self._clock.time())
         if self._metrics is not None:
             self._metrics.exchange(self._server, exchange)
 

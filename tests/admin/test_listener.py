@@ -14,7 +14,7 @@ from proxy.sandbox.tenant import SECRET, SERVICE
 
 from .running import operated, operated_before
 
-PATHS = ("/", "/style.css", "/healthz", "/readyz", "/metrics", "/api/status")
+PATHS = ("/", "/style.css", "/page.js", "/parts", "/healthz", "/readyz", "/metrics", "/api/status")
 
 
 @pytest.fixture

@@ -15,7 +15,8 @@ from proxy.sandbox import Sandbox
 from ..clients.building import missing
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
-SHOTS = Path(__file__).parent / "screenshots"
+HERE = Path(__file__).parent
+SHOTS = HERE / "screenshots"
 """What the pages look like, for people; git ignores it."""
 
 
