@@ -199,7 +199,9 @@ class ServerWatch:
         if self.is_signed_in or self._is_open:
             return ""
         if self._waits_for_a_person(status):
-            return f"Nobody has signed in to {self._server} yet; the first request asks for it."
+            page = self._seams.page()
+            elsewhere = f" Or sign in at {page}." if page else ""
+            return f"Nobody has signed in to {self._server} yet; the first request asks for it.{elsewhere}"
         await self.credentials()
         return ""
 

@@ -100,6 +100,7 @@ async def test_person_signs_in_by_any_way_whatever_the_method(
     async with AsyncExitStack() as stack:
         page = await opened(stack, sandbox, auth=auth)
         before = await page.state()
+        assert f"sign in at {page.running.url}/#server-1" in await page.running.proxy.watch.unready()
         status, state = await page.act(PLACE, method=method)
         asked = invitation(state)
         page.person.user_code = asked["code"]

@@ -130,6 +130,13 @@ async def test_auto_with_an_identity_signs_in_for_a_probe() -> None:
     assert "" == await world.watch.unready()
 
 
+async def test_not_ready_before_it_listens() -> None:
+    world = World("anonymous")
+    world.watch.local_url = ""
+
+    assert "The proxy is starting." == await world.watch.unready()
+
+
 async def test_open_server_stays_ready_without_being_asked_again() -> None:
     world = World("auto", None, status=200)
     assert "" == await world.watch.unready()
