@@ -189,7 +189,7 @@ class ServerWatch:
         except TimeoutError:
             return f"{self._server} or its sign-in did not answer within {READINESS_SECONDS:g} seconds."
         except ProxyError as error:
-            return f"{error.message} {error.hint}".strip()
+            return f"{error.message.rstrip('.')}. {error.hint}".strip()
 
     async def _unready(self) -> str:
         status = 0

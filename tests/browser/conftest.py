@@ -7,7 +7,7 @@ import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-import pytest
+import pytest_asyncio
 from playwright.async_api import Browser, BrowserContext, Page, async_playwright
 
 from proxy.sandbox import Sandbox
@@ -20,7 +20,7 @@ SHOTS = HERE / "screenshots"
 """What the pages look like, for people; git ignores it."""
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(scope="package", loop_scope="package")
 async def chromium() -> AsyncIterator[Browser]:
     program = next((found for name in NAMES if (found := shutil.which(name))), None)
     if program is None:
@@ -31,15 +31,16 @@ async def chromium() -> AsyncIterator[Browser]:
         await browser.close()
 
 
-@pytest.fixture
-async def window(chromium: Browser) -> BrowserContext:
+@pytest_asyncio.fixture(loop_scope="package")
+async def window(chromium: Browser) -> AsyncIterator[BrowserContext]:
     """A window with cookies of its own; it trusts the sandbox's certificate as a person does who clicks it away."""
     context = await chromium.new_context(ignore_https_errors=True)
     context.set_default_timeout(15_000)
-    return context
+    yield context
+    await context.close()
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="package")
 async def sandbox() -> AsyncIterator[Sandbox]:
     async with Sandbox(patients=3) as running:
         yield running

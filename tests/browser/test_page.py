@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import pytest
+import pytest_asyncio
 from aiohttp import ClientSession
 from playwright.async_api import Browser, BrowserContext, Page, expect
 
@@ -18,6 +19,8 @@ from ..admin.running import Operated, operated_before
 from ..clients.building import node_modules
 from ..running import unattended
 from .conftest import HERE, SHOTS, Chromium, sign_in
+
+pytestmark = pytest.mark.asyncio(loop_scope="package")
 
 PERSONAL = {
     "auth": "interactive",
@@ -75,7 +78,7 @@ async def seen(
         assert [] == complaints
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="package")
 async def shown(sandbox: Sandbox, window: BrowserContext) -> AsyncIterator[Seen]:
     sandbox.tenant.lifetimes.device_interval = 0.05
     async for one in seen(sandbox, window):

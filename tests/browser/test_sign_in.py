@@ -28,6 +28,8 @@ from proxy.server import Proxy
 from ..running import proxy_of, unattended
 from .conftest import Chromium, sign_in
 
+pytestmark = pytest.mark.asyncio(loop_scope="package")
+
 UNTRUSTED = Client(
     "c0ffee00-0000-4000-8000-000000000001",
     DESKTOP.home,
