@@ -8,7 +8,8 @@ A way to sign in is a TokenSource under that cache: an app's (`app`, by `client_
 They reach Entra ID through `entra`, where MSAL lives, at the authority that `authorities` decides on and for
 what `registration` says; `answers` and `aadsts` turn refusals into errors. Others have their tokens made
 elsewhere: `managed_identity` by the machine, `azure_tools` and `command` by a program, whose output `printed`
-reads. `identities` says which of them the settings give, for `auto`.
+reads. `identities` says which of them the settings give, for `auto`. `storage` has the same identity's tokens
+for storage accounts.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from .flows import Invitation, Start
 from .gate import Gate
 from .managed_identity import managed_identity
 from .seams import Authenticator, Browser, Probe, Seams, Tell
+from .storage import StorageAuthenticator
 from .token import TokenAuthenticator
 from .workload_identity import workload_identity
 
@@ -44,6 +46,7 @@ __all__ = [
     "Probe",
     "Seams",
     "Start",
+    "StorageAuthenticator",
     "SystemBrowser",
     "SystemClock",
     "Tell",

@@ -2,7 +2,7 @@
 
 MSAL blocks, so every call runs in a thread of its own, with a limit on the whole. It serves as the protocol
 alone: what is kept, when it is renewed and who waits is decided above, in `cache`. It is imported in the
-first such thread, since that takes 0.2 s. Calls to one Entra object come one after the other.
+first such thread, since that takes 0.2 s. Calls to one Entra object wait for each other.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -104,6 +104,7 @@ class Entra:
         self._claims: str | None = None
         self._somebody_was_refused = False
         self._is_closed = False
+        self._turn = asyncio.Lock()  # a refresh token is replaced by its use
         self.account: Account | None = None
         """Whoever has signed in last; None before."""
 
@@ -133,6 +134,22 @@ class Entra:
         sign-in asks for it.
         """
         self._claims = claims or self._claims
+        renewed = await self._renewed(self._registration, force=force, claims=self._claims)
+        self._claims = None
+        return renewed
+
+    async def renewed_for(self, audience: str, *, force: bool) -> AccessToken:
+        """The same for another audience, which the sign-in did not name: consent may be missing there."""
+        return await self._renewed(replace(self._registration, audience=audience), force=force)
+
+    def beside(self, audience: str) -> Entra:
+        """The app's own tokens for another audience; closed by itself."""
+        registration = replace(self._registration, audience=audience)
+        return Entra(self._ask_authority, registration, self._clock, self._limits)
+
+    async def _renewed(
+        self, registration: Registration, *, force: bool, claims: str | None = None
+    ) -> AccessToken:
         if self._entry is None and (self._people is None or not self._people.are_kept):
             raise SignInRequired("Nobody has signed in yet", hint="Sign in.")
 
@@ -142,10 +159,10 @@ class Entra:
                     self._pick(room)
                 return _mapping(
                     room.app.acquire_token_silent_with_error(
-                        self._scopes,
+                        [registration.scope],
                         self._entry,
                         force_refresh=force,
-                        claims_challenge=self._claims,
+                        claims_challenge=claims,
                         **_outages(),
                     )
                 )
@@ -154,9 +171,7 @@ class Entra:
         answer = await self._call(ask)
         if not answer:
             raise SignInRequired("There is no refresh token to renew the sign-in with", hint="Sign in again.")
-        renewed = token(answer, self._question(by_person=False), asked_at)
-        self._claims = None
-        return renewed
+        return token(answer, replace(self._question(by_person=False), registration=registration), asked_at)
 
     async def code_flow(self, redirect_uri: str, *, other_account: bool = False) -> CodeFlow:
         """Begin a sign-in in the browser; the first lets the person choose the account, others name it.
@@ -297,7 +312,7 @@ class Entra:
             self._authority = await self._ask_authority()
         authority = self._authority
         try:
-            async with asyncio.timeout(self._limits.total):
+            async with self._turn, asyncio.timeout(self._limits.total):
                 return await in_thread(lambda: self._in_thread(authority, proof, ask))
         except TimeoutError:
             raise IdentityProviderUnavailable(

@@ -11,7 +11,7 @@ from ..model import Credentials, Rejection
 from ..rules.accounts import account_of, refused_by_name, refused_by_policy
 from ..rules.tokens import Claims, Finding, token_findings, unverified_claims
 from .identities import PERSON_METHODS_OR_AUTO
-from .seams import Authenticator, Seams
+from .seams import Authenticator, Explain, Seams, Versatile
 
 _log = logging.getLogger(__name__)
 _UNSEEN = Credentials(b"")
@@ -43,6 +43,13 @@ class Gate:
         if self._refusal is not None:
             raise copy.copy(self._refusal)
         return credentials
+
+    def beside(self, audience: str, explain: Explain) -> Authenticator | None:
+        """The same for another audience, with a gate of its own; None where the method has but one audience."""
+        inner = self.inner.beside(audience, explain) if isinstance(self.inner, Versatile) else None
+        if inner is None:
+            return None
+        return Gate(inner, self._config.model_copy(update={"audience": audience}), self._seams)
 
     async def close(self) -> None:
         """Stop what is under way."""

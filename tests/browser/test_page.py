@@ -57,18 +57,14 @@ class Seen:
         await expect(tab.get_by_role("heading")).to_have_text("Signed in")
         await tab.close()
 
-    def state(self, text: str) -> object:
-        return expect(self.page.locator("p.state")).to_contain_text(text)
+    async def state(self, text: str) -> None:
+        """Wait until the page says it of the server."""
+        await expect(self.page.locator("p.state")).to_contain_text(text)
 
 
-async def seen(
-    sandbox: Sandbox, window: BrowserContext, address: str = "", **settings: object
-) -> AsyncIterator[Seen]:
+async def seen(sandbox: Sandbox, window: BrowserContext) -> AsyncIterator[Seen]:
     seams = replace(unattended(), browser=Chromium(window))
-    async with (
-        operated_before(sandbox, seams, **{**PERSONAL, **settings}) as running,
-        ClientSession() as tool,
-    ):
+    async with operated_before(sandbox, seams, **PERSONAL) as running, ClientSession() as tool:
         page = await window.new_page()
         complaints: list[str] = []
         page.on("console", lambda message: complaints.append(message.text))
