@@ -123,13 +123,17 @@ class Entra:
             raise SignInRequired("There is no refresh token to renew the sign-in with", hint="Sign in again.")
         return token(answer, replace(self._question(by_person=False), registration=registration), asked_at)
 
-    async def code_flow(self, redirect_uri: str) -> CodeFlow:
-        """Begin a sign-in in the browser; the first lets the person choose the account, others name it."""
+    async def code_flow(self, redirect_uri: str, *, other_account: bool = False) -> CodeFlow:
+        """Begin a sign-in in the browser; the first lets the person choose the account, others name it.
+
+        With `other_account` the person chooses again.
+        """
 
         def ask(room: Room) -> Answer:
-            name = self.account_name or (self._people.expected if self._people is not None else "")
+            expected = self._people.expected if self._people is not None else ""
+            name = expected if other_account else self.account_name or expected
             who = {"login_hint": name} if name else {}
-            if not name or self._somebody_was_refused:
+            if other_account or not name or self._somebody_was_refused:
                 who["prompt"] = "select_account"
             return _mapping(
                 room.app.initiate_auth_code_flow(
@@ -182,6 +186,20 @@ class Entra:
         asked_at = self._clock.time()
         answer = await self._call(ask)
         return None if answer.get("error") in PENDING else token(answer, self._question(), asked_at)
+
+    async def forget(self) -> None:
+        """Forget whoever has signed in, here and where sign-ins are kept."""
+
+        def ask(room: Room) -> Answer:
+            with room.shared():
+                for entry in room.app.get_accounts():
+                    if self._entry is not None and entry["home_account_id"] == self._entry["home_account_id"]:
+                        room.app.remove_account(entry)
+            return {}
+
+        if self._entry is not None:
+            await self._call(ask)
+        self._entry = self.account = self._claims = None
 
     def close(self) -> None:
         """Close the idle connections; a call that hangs is left to itself and closes its own at its end."""

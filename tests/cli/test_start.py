@@ -27,7 +27,7 @@ async def main():
     answer = await reader.read()
     writer.close()
     await proxy.stop(1.0)
-    late = {"cryptography", "jinja2", "msal", "portalocker", "requests", "rich"}
+    late = {"cryptography", "jinja2", "msal", "portalocker", "requests", "rich", "segno"}
     print(answer.split()[1].decode(), sorted(late & set(sys.modules)))
 
 logging.disable()
