@@ -45,7 +45,8 @@ class AppSource:
     async def acquire(self, *, rejected: Rejection | None) -> AccessToken:
         """A new token of the app, with the claims that the server asked for when it refused the last one."""
         claims = self._claims.wanted(rejected)
-        return await self._entra.app_token(await in_thread(self._prove), claims=claims)
+        proof = await in_thread(self._prove)
+        return await self._entra.app_token(proof, claims=claims, was_refused=rejected is not None)
 
     async def close(self) -> None:
         """Close the connections to Entra ID."""

@@ -15,6 +15,7 @@ from .people import People
 from .person import Announce, PersonalSource
 from .registration import Permission, authority_when_needed, registration, require
 from .seams import Authenticator, Seams
+from .token_caches import personal_place
 
 
 def device_code(config: ServerConfig, seams: Seams) -> Authenticator:
@@ -24,7 +25,8 @@ def device_code(config: ServerConfig, seams: Seams) -> Authenticator:
         authority_when_needed(config, seams.probe),
         registration(config, Permission.PERSON),
         seams.clock,
-        people=People(config, seams.tell),
+        people=People(config),
+        place=personal_place(config, seams.tell),
     )
     source = PersonalSource(config, seams, entra, DeviceWay(seams.clock, entra))
     return CachedAuthenticator(source, seams.clock, partial(refused_after_sign_in, config), source)

@@ -12,7 +12,7 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urlsplit
 
 from ..errors import AuthenticationFailed, IdentityProviderUnavailable, SignInRequired
@@ -22,7 +22,8 @@ from .authorities import Authority
 from .cache import AccessToken
 from .clock import Clock
 from .flows import CodeFlow, DeviceFlow
-from .kept import Kept, account_of_entry
+from .keeping import Keeping, Obtained, Place, Tokens
+from .kept import account_of_entry
 from .people import People, account_in
 from .proofs import Proof, credential
 from .registration import Registration
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     import msal
 
     from .http import EntraHttp
+
+Outcome = TypeVar("Outcome")
 
 CAPABILITIES = ("CP1",)
 """Told to Entra ID with each request: claims challenges are understood here (Microsoft, "Claims challenges,
@@ -68,12 +71,21 @@ class _Room:
     app: msal.ClientApplication = field(repr=False)
     replays: dict[str, object] = field(repr=False)
     http: EntraHttp = field(repr=False)
-    kept: Kept | None = None
-    """Where people's sign-ins outlive the process."""
+    keeping: Keeping | None = None
 
-    def shared(self) -> AbstractContextManager[None]:
+    def look(self) -> Tokens:
+        """The access tokens that others share now."""
+        return {} if self.keeping is None else self.keeping.look(self.app.token_cache)
+
+    def shared(self) -> AbstractContextManager[Tokens]:
         """Work with what is kept as it is now, alone among all processes."""
-        return nullcontext() if self.kept is None else self.kept.shared(self.app.token_cache)
+        return nullcontext({}) if self.keeping is None else self.keeping.shared(self.app.token_cache)
+
+    def close(self) -> None:
+        """Close the idle connections."""
+        self.http.close()
+        if self.keeping is not None:
+            self.keeping.close()
 
 
 class Entra:
@@ -91,7 +103,9 @@ class Entra:
         limits: TimeLimits = TimeLimits(),
         *,
         people: People | None = None,
+        place: Place | None = None,
     ) -> None:
+        """`place` is where tokens and sign-ins are kept beside the process, if anywhere."""
         self._ask_authority = authority
         self._authority: Authority | None = None
         self._registration = registration
@@ -100,6 +114,8 @@ class Entra:
         self._limits = limits
         self._room: _Room | None = None
         self._people = people
+        self._place = place
+        self._issued = ""
         self._entry: Mapping[str, str] | None = None
         self._claims: str | None = None
         self._somebody_was_refused = False
@@ -112,10 +128,13 @@ class Entra:
         """The user name of whoever has signed in last; empty before."""
         return self.account.username if self.account is not None else ""
 
-    async def app_token(self, proof: Proof, *, claims: str | None = None) -> AccessToken:
-        """A new token of the app itself, which a secret or an assertion proves.
+    async def app_token(
+        self, proof: Proof, *, claims: str | None = None, was_refused: bool = False
+    ) -> AccessToken:
+        """A token of the app itself, which a secret or an assertion proves; never the last one again.
 
-        `claims` are what a server wants of the token, as a JSON object.
+        `claims` are what a server wants of the token, as a JSON object; `was_refused` tells that it did not
+        take the last one.
         """
 
         def ask(room: _Room) -> Answer:
@@ -123,38 +142,39 @@ class Entra:
             acquire = room.app.acquire_token_for_client
             return _mapping(acquire(self._scopes, claims_challenge=claims, **_outages()))
 
-        asked_at = self._clock.time()
-        return token(await self._call(ask, proof), self._question(), asked_at)
+        return await self._call(lambda room: self._obtained(room, ask, was_refused=was_refused), proof)
 
-    async def renewed(self, *, force: bool, claims: str | None = None) -> AccessToken:
+    async def renewed(
+        self, *, force: bool, claims: str | None = None, was_refused: bool = False
+    ) -> AccessToken:
         """A token by the refresh token of whoever has signed in; `force` for one that MSAL does not hold.
 
         `claims` are what a server wants of the token, as a JSON object; where that needs the person, the next
-        sign-in asks for it.
+        sign-in asks for it. `was_refused` tells that the server did not take the last token.
         """
         self._claims = claims or self._claims
-        if self._entry is None and (self._people is None or not self._people.are_kept):
+        if self._entry is None and self._place is None:
             raise SignInRequired("Nobody has signed in yet", hint="Sign in.")
 
         def ask(room: _Room) -> Answer:
-            with room.shared():
-                if self._entry is None:
-                    self._pick(room)
-                return _mapping(
-                    room.app.acquire_token_silent_with_error(
-                        self._scopes,
-                        self._entry,
-                        force_refresh=force,
-                        claims_challenge=self._claims,
-                        **_outages(),
-                    )
+            if self._entry is None:
+                self._pick(room)
+            answer = room.app.acquire_token_silent_with_error(
+                self._scopes,
+                self._entry,
+                force_refresh=force,
+                claims_challenge=self._claims,
+                **_outages(),
+            )
+            if not answer:
+                raise SignInRequired(
+                    "There is no refresh token to renew the sign-in with", hint="Sign in again."
                 )
+            return _mapping(answer)
 
-        asked_at = self._clock.time()
-        answer = await self._call(ask)
-        if not answer:
-            raise SignInRequired("There is no refresh token to renew the sign-in with", hint="Sign in again.")
-        renewed = token(answer, self._question(by_person=False), asked_at)
+        renewed = await self._call(
+            lambda room: self._obtained(room, ask, was_refused=was_refused or self._claims is not None)
+        )
         self._claims = None
         return renewed
 
@@ -181,13 +201,14 @@ class Entra:
 
     async def redeemed(self, flow: CodeFlow, answer: Mapping[str, str]) -> AccessToken:
         """The token for what the browser brought back."""
-        asked_at = self._clock.time()
 
-        def ask(room: _Room) -> Answer:
-            with room.shared():
-                return self._pinned(room, room.app.acquire_token_by_auth_code_flow(flow.flow, dict(answer)))
+        def ask(room: _Room) -> AccessToken:
+            asked_at = self._clock.time()
+            with room.shared() as tokens:
+                redeem = room.app.acquire_token_by_auth_code_flow
+                return self._put(tokens, self._pinned(room, redeem(flow.flow, dict(answer))), asked_at)
 
-        return token(await self._call(ask), self._question(), asked_at)
+        return await self._call(ask)
 
     async def device_flow(self) -> DeviceFlow:
         """Begin a sign-in on another device."""
@@ -197,7 +218,7 @@ class Entra:
 
         answer = await self._call(ask)
         if "error" in answer:
-            raise refusal(answer, self._question())
+            raise refusal(answer, self._question(by_person=True))
         texts = [answer.get(key) for key in ("verification_uri", "user_code", "message")]
         if not (all(isinstance(text, str) for text in texts) and "device_code" in answer):
             raise senseless("no device code")
@@ -207,22 +228,58 @@ class Entra:
     async def polled(self, flow: DeviceFlow) -> AccessToken | None:
         """Ask once whether the person is done: the token, or None for not yet."""
 
-        def ask(room: _Room) -> Answer:
+        def ask(room: _Room) -> AccessToken | None:
             flow.flow["latest_attempt_at"] = 0  # MSAL warns by its own clock; the caller waits by ours
             poll = room.app.acquire_token_by_device_flow
-            with room.shared():
+            asked_at = self._clock.time()
+            with room.shared() as tokens:
                 result = poll(flow.flow, claims_challenge=self._claims, exit_condition=lambda _flow: True)
-                return self._pinned(room, result)
+                answer = self._pinned(room, result)
+                return None if answer.get("error") in PENDING else self._put(tokens, answer, asked_at)
 
-        asked_at = self._clock.time()
-        answer = await self._call(ask)
-        return None if answer.get("error") in PENDING else token(answer, self._question(), asked_at)
+        return await self._call(ask)
 
     def close(self) -> None:
         """Close the idle connections; a call that hangs is left to itself and closes its own at its end."""
         self._is_closed = True
         if self._room is not None:
-            self._room.http.close()
+            self._room.close()
+
+    def _obtained(self, room: _Room, ask: Callable[[_Room], Answer], *, was_refused: bool) -> AccessToken:
+        """A token that another replica has obtained, or the one that is asked for, for all of them."""
+        found = self._found(room, room.look(), was_refused=was_refused)
+        if found is not None:
+            return found
+        with room.shared() as tokens:
+            found = self._found(room, tokens, was_refused=was_refused)
+            if found is not None:
+                return found
+            asked_at = self._clock.time()
+            answer = ask(room)
+            return self._put(tokens, answer, asked_at, by_person=self._entry is None)
+
+    def _found(self, room: _Room, tokens: Tokens, *, was_refused: bool) -> AccessToken | None:
+        if not tokens:
+            return None
+        if self._people is not None and self._entry is None:
+            self._pick(room)
+        held = tokens.get(self._purpose())
+        if held is None or not held.serves(self._clock.time(), self._issued, was_refused=was_refused):
+            return None
+        self._issued = held.token.value
+        return held.token
+
+    def _put(self, tokens: Tokens, answer: Answer, asked_at: float, *, by_person: bool = True) -> AccessToken:
+        """The token of an answer, shared from now on."""
+        obtained = token(answer, self._question(by_person=by_person), asked_at)
+        self._issued = obtained.value
+        tokens[self._purpose()] = Obtained(obtained, asked_at)
+        return obtained
+
+    def _purpose(self) -> str:
+        """What an access token is for: the scope, and the person's account."""
+        home = self._entry["home_account_id"] if self._entry is not None else ""
+        return f"{self._registration.scope} {home}"
 
     def _pinned(self, room: _Room, result: object) -> Answer:
         """The answer to a sign-in; from now on its account is the one that is renewed.
@@ -270,11 +327,11 @@ class Entra:
             )
         ((self.account, self._entry),) = found.values()
 
-    def _question(self, *, by_person: bool = True) -> Question:
+    def _question(self, *, by_person: bool) -> Question:
         tenant = self._authority.tenant if self._authority is not None else ""
         return Question(self._registration, tenant, by_person)
 
-    async def _call(self, ask: Callable[[_Room], Answer], proof: Proof | None = None) -> Answer:
+    async def _call(self, ask: Callable[[_Room], Outcome], proof: Proof | None = None) -> Outcome:
         if self._authority is None:
             self._authority = await self._ask_authority()
         authority = self._authority
@@ -287,7 +344,9 @@ class Entra:
                 hint="Try again; look at the network between here and there.",
             ) from None
 
-    def _in_thread(self, authority: Authority, proof: Proof | None, ask: Callable[[_Room], Answer]) -> Answer:
+    def _in_thread(
+        self, authority: Authority, proof: Proof | None, ask: Callable[[_Room], Outcome]
+    ) -> Outcome:
         import msal  # noqa: PLC0415  it takes 0.2 s, which not every way to sign in needs, and no start
 
         from .http import RequestException, unavailable  # noqa: PLC0415  the same for requests
@@ -310,13 +369,13 @@ class Entra:
             raise senseless(type(error).__name__) from error
         finally:
             if self._is_closed and self._room is not None:
-                self._room.http.close()
+                self._room.close()
 
     def _entered(self, authority: Authority, proof: Proof | None) -> _Room:
         """The MSAL application: built when first needed, since that asks the authority, and per proof."""
         room = self._room
         if room is not None and room.proof != proof:
-            room.http.close()
+            room.close()
             room = None
         if room is None:
             room = self._room = self._built(authority, proof)
@@ -342,8 +401,8 @@ class Entra:
                 client_capabilities=list(CAPABILITIES),
                 token_cache=msal.SerializableTokenCache(),
             )
-            kept = self._people.kept(authority) if self._people is not None else None
-            room = _Room(authority, proof, app, replays, http, kept)
+            keeping = self._place(authority) if self._place is not None else None
+            room = _Room(authority, proof, app, replays, http, keeping)
         except RequestException:  # some are ValueErrors as well
             raise
         except ValueError as error:

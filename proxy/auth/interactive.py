@@ -18,6 +18,7 @@ from .receiver import LOOPBACK, Receiver
 from .registration import Permission, authority_when_needed, registration, require
 from .seams import Authenticator, Browser, Seams
 from .threads import in_thread
+from .token_caches import personal_place
 
 
 def interactive(config: ServerConfig, seams: Seams) -> Authenticator:
@@ -27,7 +28,8 @@ def interactive(config: ServerConfig, seams: Seams) -> Authenticator:
         authority_when_needed(config, seams.probe),
         registration(config, Permission.PERSON),
         seams.clock,
-        people=People(config, seams.tell),
+        people=People(config),
+        place=personal_place(config, seams.tell),
     )
     source = PersonalSource(config, seams, entra, BrowserWay(config, seams.browser, entra))
     return CachedAuthenticator(source, seams.clock, partial(refused_after_sign_in, config), source)

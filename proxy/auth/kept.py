@@ -23,6 +23,7 @@ import portalocker
 
 from ..errors import ConfigError
 from ..rules.accounts import Account
+from .keeping import Serializable, Tokens
 from .keyring import Keyring, KeyringMissing
 from .private_file import PrivateFile, make_folder
 
@@ -57,18 +58,6 @@ class Store(Protocol):
         """Forget it."""
 
 
-class Serializable(Protocol):
-    """MSAL's SerializableTokenCache."""
-
-    has_state_changed: bool
-
-    def serialize(self) -> str:
-        """Its content as JSON."""
-
-    def deserialize(self, state: str | None) -> None:
-        """Take another content in the place of its own."""
-
-
 @dataclass(frozen=True, slots=True)
 class SignedIn:
     """One account that is kept, with when its refresh token came, in Unix seconds."""
@@ -90,18 +79,25 @@ class Kept:
         self._unsaved: Sections = {}
         self._is_damaged = False
 
+    def look(self, cache: Serializable) -> Tokens:  # noqa: ARG002  a Keeping
+        """Access tokens are not kept."""
+        return {}
+
     @contextmanager
-    def shared(self, cache: Serializable) -> Iterator[None]:
+    def shared(self, cache: Serializable) -> Iterator[Tokens]:
         """Fill MSAL's cache with what is kept now, and keep what it holds at the end."""
         with self._locked():
             kept = self._read()
             if kept is not None:  # otherwise go on with what is in memory
                 cache.deserialize(json.dumps(_merged(kept, self._unsaved)))
             try:
-                yield
+                yield {}
             finally:
                 if cache.has_state_changed or self._unsaved or kept is None:
                     self._write(_sections(json.loads(cache.serialize())))
+
+    def close(self) -> None:
+        """Nothing stays open."""
 
     def accounts(self) -> list[SignedIn]:
         """Who is signed in."""

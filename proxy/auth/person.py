@@ -45,7 +45,7 @@ class PersonalSource:
         claims = self._claims.wanted(rejected)
         force = self._token_is_issued or rejected is not None
         is_first = self._entra.account is None
-        token = await self._entra.renewed(force=force, claims=claims)
+        token = await self._entra.renewed(force=force, claims=claims, was_refused=rejected is not None)
         self._token_is_issued = True
         if is_first:
             self._tell_who()
