@@ -17,6 +17,7 @@ from .proofs import Proof
 from .registration import Permission, authority_when_needed, registration, require
 from .seams import Authenticator, Seams
 from .threads import in_thread
+from .token_caches import app_place
 
 
 def app_authenticator(
@@ -28,7 +29,10 @@ def app_authenticator(
     """
     require(config, NEEDS[method])
     entra = Entra(
-        authority_when_needed(config, seams.probe), registration(config, Permission.APP), seams.clock
+        authority_when_needed(config, seams.probe),
+        registration(config, Permission.APP),
+        seams.clock,
+        place=app_place(config, seams.clock),
     )
     source = AppSource(config, entra, seams.clock, prove)
     return CachedAuthenticator(source, seams.clock, partial(refused_after_sign_in, config))

@@ -22,7 +22,7 @@ from .authorities import Authority
 from .cache import AccessToken
 from .clock import Clock
 from .flows import CodeFlow, DeviceFlow
-from .keeping import Keeping, Obtained, Place, Tokens
+from .keeping import Keeping, Obtained, Place, Tokens, TurnLost
 from .kept import account_of_entry
 from .people import People, account_in
 from .proofs import Proof, credential
@@ -354,7 +354,10 @@ class Entra:
         try:
             room = self._entered(authority, proof)
             room.replays.clear()  # MSAL would answer a refused request with the same refusal for a minute
-            return ask(room)
+            try:
+                return ask(room)
+            except TurnLost:  # nothing was sent
+                return ask(room)
         except RequestException as error:
             raise unavailable(error, _host(authority)) from error
         except (
@@ -375,7 +378,7 @@ class Entra:
         """The MSAL application: built when first needed, since that asks the authority, and per proof."""
         room = self._room
         if room is not None and room.proof != proof:
-            room.close()
+            room.http.close()
             room = None
         if room is None:
             room = self._room = self._built(authority, proof)
@@ -386,7 +389,9 @@ class Entra:
 
         from .http import EntraHttp, RequestException  # noqa: PLC0415  as above
 
-        http = EntraHttp(self._registration.ca_bundle, self._limits.connect, self._limits.read)
+        keeping = self._place(authority) if self._place is not None else None
+        check = keeping.check if keeping is not None else lambda: None
+        http = EntraHttp(self._registration.ca_bundle, self._limits.connect, self._limits.read, check)
         replays: dict[str, object] = {}
         room = None
         application = msal.PublicClientApplication if proof is None else msal.ConfidentialClientApplication
@@ -401,7 +406,6 @@ class Entra:
                 client_capabilities=list(CAPABILITIES),
                 token_cache=msal.SerializableTokenCache(),
             )
-            keeping = self._place(authority) if self._place is not None else None
             room = _Room(authority, proof, app, replays, http, keeping)
         except RequestException:  # some are ValueErrors as well
             raise

@@ -29,7 +29,7 @@ def interactive(config: ServerConfig, seams: Seams) -> Authenticator:
         registration(config, Permission.PERSON),
         seams.clock,
         people=People(config),
-        place=personal_place(config, seams.tell),
+        place=personal_place(config, seams.clock, seams.tell),
     )
     source = PersonalSource(config, seams, entra, BrowserWay(config, seams.browser, entra))
     return CachedAuthenticator(source, seams.clock, partial(refused_after_sign_in, config), source)

@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
+from ..errors import IdentityProviderUnavailable
 from .authorities import Authority
 from .cache import RENEW_AHEAD, AccessToken
 
@@ -25,6 +26,13 @@ class Serializable(Protocol):
 
     def deserialize(self, state: str | None) -> None:
         """Take another content in the place of its own."""
+
+
+class TurnLost(IdentityProviderUnavailable):
+    """A process stood still for so long that another one has taken its place."""
+
+    def __init__(self) -> None:
+        super().__init__("The proxy stood still while it renewed its token", hint="Try again.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +68,9 @@ class Keeping(Protocol):
 
         Access tokens that are put into what it yields are kept too, where the place takes them.
         """
+
+    def check(self) -> None:
+        """Raise TurnLost where another process may be at it by now; called right before Entra ID is asked."""
 
     def close(self) -> None:
         """Let go of connections."""

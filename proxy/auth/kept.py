@@ -94,7 +94,10 @@ class Kept:
                 yield {}
             finally:
                 if cache.has_state_changed or self._unsaved or kept is None:
-                    self._write(_sections(json.loads(cache.serialize())))
+                    self._write(sections_of(json.loads(cache.serialize())))
+
+    def check(self) -> None:
+        """The system's lock ends with its process and not before."""
 
     def close(self) -> None:
         """Nothing stays open."""
@@ -159,7 +162,7 @@ class Kept:
         envelope = json.loads(text)
         if (envelope["format"], envelope["authority"], envelope["client_id"]) != self._identity():
             raise ValueError("it belongs to another sign-in")
-        return _sections(envelope["cache"])
+        return sections_of(envelope["cache"])
 
     def _write(self, sections: Sections) -> None:
         names = dict(zip(("format", "authority", "client_id"), self._identity(), strict=True))
@@ -212,7 +215,7 @@ def all_kept(folder: Path, warn: Warn) -> list[Kept]:
     return found
 
 
-def _sections(cache: object) -> Sections:
+def sections_of(cache: object) -> Sections:
     """What is kept of MSAL's cache; ValueError for what is none."""
     if not isinstance(cache, dict):
         raise ValueError("it is no token cache")  # noqa: TRY004  like all that is damaged

@@ -1,4 +1,4 @@
-"""The setting `token_cache` -> where sign-ins are kept."""
+"""The setting `token_cache` -> where sign-ins are kept, and where replicas share tokens."""
 
 from __future__ import annotations
 
@@ -7,24 +7,60 @@ from collections.abc import Callable, Mapping
 from functools import partial
 
 from ..config import ServerConfig
-from ..errors import ConfigError
+from ..errors import AuthenticationFailed, ConfigError
 from .authorities import Authority
+from .clock import Clock
 from .keeping import Keeping, Place
 from .kept import ENCRYPTED, FILE, Kept, Warn, store_path
 from .keyring import Keyring, KeyringMissing
 from .private_file import PrivateFile, state_folder
 from .seams import Tell
+from .shared import Shared
+from .shared_content import Kind, Owner
+from .small_files import read_line
 
-_Kind = Callable[[ServerConfig, Tell, Authority], Keeping | None]
+KEY_HINT = "Name a file that holds the keys and that the proxy may read; make one: openssl rand -base64 32"
+
+_Kept = Callable[[ServerConfig, Tell, Authority], Keeping | None]
 
 
-def personal_place(config: ServerConfig, tell: Tell) -> Place | None:
+def personal_place(config: ServerConfig, clock: Clock, tell: Tell) -> Place | None:
     """Where people's sign-ins are kept; None where they end with the process.
 
-    The place raises ConfigError where encryption is demanded and not to be had.
+    The place raises ConfigError where encryption is demanded and not to be had. Raises it for a Redis that cannot
+    be used as it is set up; whether it answers is no matter here.
     """
-    kind = PERSONAL[config.token_cache]
+    if config.token_cache not in ON_THIS_MACHINE:
+        return _in_redis(config, clock, "person")
+    kind = ON_THIS_MACHINE[config.token_cache]
     return None if kind is None else partial(kind, config, tell)
+
+
+def app_place(config: ServerConfig, clock: Clock) -> Place | None:
+    """Where replicas share the tokens of an app, which needs nothing else to be kept. ConfigError as above."""
+    return None if config.token_cache in ON_THIS_MACHINE else _in_redis(config, clock, "app")
+
+
+def _in_redis(config: ServerConfig, clock: Clock, kind: Kind) -> Place:
+    from .redis_entries import RedisAddress, RedisEntries  # noqa: PLC0415  not every start needs it
+    from .seal import seal_of  # noqa: PLC0415  it imports cryptography
+
+    if config.token_cache_key is not None:
+        seal = seal_of(config.token_cache_key.get_secret_value(), "token_cache_key")
+    else:
+        path = config.token_cache_key_file
+        try:
+            seal = seal_of(
+                read_line("token_cache_key_file", path, hint=KEY_HINT), f"token_cache_key_file = {path!r}"
+            )
+        except AuthenticationFailed as error:
+            raise ConfigError(error.message, hint=error.hint) from error
+    entries = RedisEntries(RedisAddress.of(config.token_cache), config.ca_bundle)
+
+    def place(authority: Authority) -> Keeping:
+        return Shared(entries, Owner(authority.url, config.client_id, kind), seal, clock)
+
+    return place
 
 
 def _in_file(config: ServerConfig, tell: Tell, authority: Authority) -> Kept:
@@ -63,10 +99,10 @@ def _tell_of(tell: Tell, base_url: str, line: str) -> None:
     tell(f"{base_url}: {line}")
 
 
-PERSONAL: Mapping[str, _Kind | None] = {
+ON_THIS_MACHINE: Mapping[str, _Kept | None] = {
     "auto": _best,
     "encrypted": _encrypted,
     "file": _in_file,
     "none": None,
 }
-"""Where a person's sign-ins are kept, by the setting's value."""
+"""Where a person's sign-ins are kept, by the setting's value; any other is the URL of a Redis."""
