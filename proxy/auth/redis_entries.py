@@ -111,7 +111,7 @@ class RedisEntries:
         """Take the lock for some seconds, where it is free or the holder's own; whether it is now, and the entry."""
         answer = self._run(_TAKE, name, holder, _milliseconds(lease))
         if not isinstance(answer, list):
-            raise Unavailable
+            raise Unavailable("answers something else")
         # Lua ends an array at what is not there.
         return answer[0] == 1, answer[1] if len(answer) > 1 else None
 
@@ -140,22 +140,21 @@ class RedisEntries:
         import redis  # noqa: PLC0415  an optional extra
 
         if self._is_closed or time.monotonic() < self._silent_until:
-            raise Unavailable
+            raise Unavailable("is not asked again so soon")
         try:
             answer = _in_time(lambda: ask(self._client), LIMIT)
         except redis.ResponseError as error:  # it answers, and does not do it
-            self._tell(kind, _refusal(error))
-            raise Unavailable from None
+            raise self._unavailable(kind, _refusal(error)) from None
         except (redis.RedisError, OSError) as error:  # TimeoutError is an OSError, Redis' own is not
             self._silent_until = time.monotonic() + PAUSE
-            self._tell("reach", _failure(error))
-            raise Unavailable from None
+            raise self._unavailable("reach", _failure(error)) from None
         if not self._troubles.isdisjoint({kind, "reach"}):
             self._troubles -= {kind, "reach"}
             _log.info("The token cache %s works again", self._address)
         return answer
 
-    def _tell(self, kind: str, words: str) -> None:
+    def _unavailable(self, kind: str, words: str) -> Unavailable:
+        """The error, which is told if it is new."""
         if kind not in self._troubles and not self._is_closed:
             _log.warning(
                 "The token cache %s %s. Until that is over, this process renews its tokens by itself.",
@@ -163,6 +162,7 @@ class RedisEntries:
                 words,
             )
         self._troubles.add(kind)
+        return Unavailable(words)
 
 
 def _client(address: RedisAddress, ca_bundle: str) -> redis.Redis:

@@ -46,7 +46,7 @@ _log = logging.getLogger(__name__)
 
 
 class Unavailable(Exception):
-    """The entries cannot be reached in time, or not be changed; whoever raises it has told why."""
+    """The entries cannot be reached in time, or not be changed; the text follows their name, and is logged."""
 
 
 class Entries(Protocol):

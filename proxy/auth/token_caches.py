@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from functools import partial
+from secrets import token_hex
 
 from ..config import ServerConfig
 from ..errors import AuthenticationFailed, ConfigError
@@ -15,7 +16,7 @@ from .kept import ENCRYPTED, FILE, Kept, Warn, store_path
 from .keyring import Keyring, KeyringMissing
 from .private_file import PrivateFile, state_folder
 from .seams import Tell
-from .shared import Shared
+from .shared import Shared, Unavailable
 from .shared_content import Kind, Owner
 from .small_files import read_line
 
@@ -39,6 +40,25 @@ def personal_place(config: ServerConfig, clock: Clock, tell: Tell) -> Place | No
 def app_place(config: ServerConfig, clock: Clock) -> Place | None:
     """Where replicas share the tokens of an app, which needs nothing else to be kept. ConfigError as above."""
     return None if config.token_cache in ON_THIS_MACHINE else _in_redis(config, clock, "app")
+
+
+def trouble(config: ServerConfig) -> str:
+    """What keeps a shared cache from being used, as a sentence; empty where nothing does. It blocks for a second."""
+    if config.token_cache in ON_THIS_MACHINE:
+        return ""
+    from .redis_entries import RedisAddress, RedisEntries  # noqa: PLC0415  as below
+
+    address = RedisAddress.of(config.token_cache)
+    entries = RedisEntries(address, config.ca_bundle)
+    name, holder = "trial", token_hex(8)
+    try:
+        entries.take(name, holder, lease=1.0)
+        entries.release(name, holder)
+    except Unavailable as error:
+        return f"The token cache {address} {error}."
+    finally:
+        entries.close()
+    return ""
 
 
 def _in_redis(config: ServerConfig, clock: Clock, kind: Kind) -> Place:

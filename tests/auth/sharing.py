@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager
 
 from proxy.auth.cache import AccessToken
 from proxy.auth.keeping import Obtained, Tokens, TurnLost
+from proxy.auth.kept import Sections
 from proxy.auth.seal import Seal
 from proxy.auth.shared import Shared, Ticker
 from proxy.auth.shared_content import Content, Owner
@@ -40,9 +41,14 @@ class FakeCache:
         self.state = state or "{}"
 
     @property
+    def sections(self) -> Sections:
+        sections: Sections = json.loads(self.state)
+        return sections
+
+    @property
     def refresh_token(self) -> int:
         """Its number; 0 for none."""
-        return refresh_token_in(json.loads(self.state))
+        return refresh_token_in(self.sections)
 
     def put(self, number: int, now: float) -> None:
         modified = {"last_modification_time": str(int(now)), "home_account_id": "ada"}
@@ -54,8 +60,8 @@ class FakeCache:
         )
 
 
-def refresh_token_in(sections: dict[str, dict[str, dict[str, str]]]) -> int:
-    return int(sections.get("RefreshToken", {}).get("ada", {}).get("secret", 0))
+def refresh_token_in(sections: Sections) -> int:
+    return int(str(sections.get("RefreshToken", {}).get("ada", {}).get("secret", 0)))
 
 
 class Issuer:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 
@@ -321,6 +322,16 @@ async def test_answer_that_came_while_redis_was_away_is_brought_along(
 
     assert len(browser.opened) == 1
     assert grants(tenant) == ["authorization_code", "refresh_token"]
+
+
+async def test_missing_extra_is_explained(
+    app_settings: Settings, seams: Seams, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "redis", None)
+    with pytest.raises(ConfigError, match="its client is not installed") as raised:
+        authenticator(app_settings(token_cache="redis://cache", token_cache_key=KEY), seams)
+
+    assert "fhir-auth-proxy[redis]" in raised.value.hint
 
 
 WRONG = [
