@@ -256,7 +256,8 @@ class Entra:
                 return found
             asked_at = self._clock.time()
             answer = ask(room)
-            return self._put(tokens, answer, asked_at, by_person=self._entry is None)
+            by_person = self._entry is None  # an app, which nobody signs in
+            return self._put(tokens, answer, asked_at, by_person=by_person)
 
     def _found(self, room: _Room, tokens: Tokens, *, was_refused: bool) -> AccessToken | None:
         if not tokens:

@@ -139,10 +139,21 @@ def test_entry_has_an_end_in_redis(redis_server: RedisServer, entries_at: Make) 
 
 
 def test_user_password_and_database_are_used(start_redis: Start, entries_at: Make) -> None:
-    server = start_redis("--user", "ada", "on", ">p@ss~word", "~*", "+@all", "--user", "default", "off")
+    rights = [
+        "~fhir-auth-proxy:*",
+        *("+select", "+get", "+set", "+del", "+pexpire", "+eval"),
+    ]  # as documented
+    server = start_redis(
+        "--user", "ada", "on", ">p@ss~word", *rights, "--user", "default", "on", "nopass", "~*", "+@all"
+    )
     entries = entries_at(f"redis://ada:{PASSWORD}@127.0.0.1:{server.port}/3")
+    entries.take("name", "holder", 60)
+    entries.extend("name", "holder", 60)
     entries.store("name", "holder", b"", MARK, 60)
-    with redis.Redis(port=server.port, username="ada", password="p@ss~word", db=3) as client:
+    entries.release("name", "holder")
+
+    assert entries.read("name") == MARK
+    with redis.Redis(port=server.port, db=3) as client:
         assert client.dbsize() == 1
 
 
