@@ -33,6 +33,8 @@ Rooms (each imports only from those below it; import-linter holds the order, see
       coding.py         content codings, decoded where a body must be read
       headers.py        which fields cross the proxy, and how they change
       retries.py        what may be sent again, and when
+      storage.py        a file in a storage account, the other place that an exchange can be with
+      storage_refusals.py  what to tell when there is none
       challenges.py     WWW-Authenticate -> Challenge
       claims.py         what a token says of itself, for people
       correlation.py    the id by which an exchange is found again
@@ -49,7 +51,8 @@ The path of one request::
 
      1. The tool calls http://localhost:PORT/Patient?...; `server` accepts.
      2. `forwarding` takes the head as it came (method, raw target, fields) as a RequestHead.
-     3. Exchange(head, rules) runs the guards and names the interaction. Refused: nothing has been sent.
+     3. exchange_of(head, rules) runs the guards and names the interaction: with the server, or for a file in a
+        storage account, which has credentials and connections of its own. Refused: nothing has been sent.
      4. Authenticator.credentials(): from the cache, or acquired once for all who wait; None for an anonymous
         server. Failed: still nothing sent.
      5. exchange.upstream_request(credentials): target mapped, hop-by-hop and client-only fields dropped,

@@ -53,7 +53,7 @@ class BadRequest(RequestRefused):
 
 
 class NotFound(RequestRefused):
-    """What the request names is hidden by this proxy."""
+    """What the request names is hidden by this proxy, or is not in the storage account that it names."""
 
     status = 404
     issue_code = "not-found"
@@ -123,6 +123,13 @@ class AuthenticationFailed(ProxyError):
 
     status = 502
     issue_code = "login"
+
+
+class StorageForbidden(AuthenticationFailed):
+    """The administrator must act: a storage account does not let the signed-in identity read."""
+
+    status = 403
+    issue_code = "forbidden"
 
 
 class UpstreamUnreachable(ProxyError):

@@ -6,7 +6,8 @@ The ten steps stand in the package's docstring; what each of them decides is in 
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from itertools import chain
 from time import perf_counter
 from typing import Protocol
@@ -22,6 +23,7 @@ from .model import FinishedExchange
 from .pacing import Pacing
 from .rules.correlation import identified
 from .rules.exchange import Exchange, ServerRules, failure
+from .rules.storage import exchange_of
 from .upstream import Answer, Upstream
 
 logger = logging.getLogger(__name__)
@@ -47,6 +49,12 @@ class Site:
     pacing: Pacing
     limits: ClientLimits
     observer: Observer
+    accounts: Mapping[str, Site] = field(default_factory=dict)
+    """The same for the storage accounts beside it, each with its own credentials, connections and pauses."""
+
+    def of(self, exchange: Exchange) -> Site:
+        """The place that an exchange goes to."""
+        return self.accounts[exchange.account] if exchange.account else self
 
 
 async def forward(request: web.BaseRequest, site: Site) -> web.StreamResponse:
@@ -58,8 +66,8 @@ async def forward(request: web.BaseRequest, site: Site) -> web.StreamResponse:
     waited: float | None = None
     failed: ProxyError | None = None
     try:
-        exchange = Exchange(head, site.rules)
-        answer = await _send(exchange, request, site)
+        exchange = exchange_of(head, site.rules)
+        answer = await _send(exchange, request, site.of(exchange))
         waited = answer.waited
         try:
             await _deliver(answer, exchange, client)
@@ -88,15 +96,16 @@ async def forward(request: web.BaseRequest, site: Site) -> web.StreamResponse:
             attempts=exchange.attempts if exchange else 0,
             request_id=request_id,
             failed=failed,
+            account=exchange.account if exchange else "",
         )
-        _log(finished, site.rules.config.base_url.authority)
+        _log(finished, finished.account or site.rules.config.base_url.authority)
         site.observer.finished(finished)
     return client
 
 
 async def _send(exchange: Exchange, request: web.BaseRequest, site: Site) -> Answer:
     """The server's answer, after a renewed sign-in where it refused the first one, and after its pauses."""
-    credentials = await site.authenticator.credentials()
+    credentials = await site.authenticator.credentials() if exchange.needs_credentials else None
     exchange.check(credentials)
     upload = Upload(request, exchange.request_path(), site.limits)
     await upload.hold()

@@ -248,6 +248,8 @@ class FinishedExchange:
     """How often the request was made up for the server."""
     request_id: str
     failed: ProxyError | None
+    account: str = ""
+    """The storage account that it was with; empty for the server."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,6 +265,8 @@ class Credentials:
     """What goes into the `Authorization` field; it never prints."""
 
     authorization: bytes = field(repr=False)
+    for_storage: bool = False
+    """Whether they open storage accounts and not the FHIR server: neither ever gets the other's."""
 
 
 @dataclass(frozen=True, slots=True)

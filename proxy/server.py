@@ -15,7 +15,7 @@ from urllib.parse import quote
 from aiohttp import web
 
 from .admin import AdminListener, Metrics, ServerWatch
-from .auth import Authenticator, Seams, authenticator
+from .auth import Authenticator, Seams, StorageAuthenticator, authenticator
 from .client import ClientConnection
 from .client_limits import ClientLimits, SurplusConnection, require_c_parser
 from .config import Config, ServerConfig
@@ -59,13 +59,13 @@ class Proxy:
         self.config = config
         self.url = ""
         """The local base URL, once the listener accepts."""
-        self._upstream = Upstream(
-            base,
-            tls=tls_context(config.ca_bundle) if base.scheme == "https" else None,
-            tunnel=tunnel_for(base, os.environ),
-            timeouts=Timeouts(connect=config.connect_timeout, read=config.read_timeout),
-        )
-        self._pacing = Pacing(seams.clock, config.retry_wait if config.retry == "on" else None)
+        self._clock = seams.clock
+        self._upstream = self._reaching(base)
+        self._accounts = {
+            account: self._reaching(BaseUrl.parse(f"https://{account}")) for account in config.export_storage
+        }
+        signing = own or authenticator(config, replace(seams, probe=self._probe))
+        self._storage = StorageAuthenticator(config, signing)
         self._limits = ClientLimits(
             head=config.head_timeout,
             upload=config.upload_timeout,
@@ -74,7 +74,7 @@ class Proxy:
         )
         self.watch = ServerWatch(
             config,
-            own or authenticator(config, replace(seams, probe=self._probe)),
+            signing,
             self._probe,
             seams.clock,
             attended=seams.attended,
@@ -103,7 +103,12 @@ class Proxy:
             port = sockets[0].getsockname()[1]
         listener = Listener.of(listen.host, port, self.config.allowed_hosts, key=self._key)
         rules = ServerRules(self.config, listener)
-        self._front = _Front(Site(rules, self.watch, self._upstream, self._pacing, self._limits, self.watch))
+        site = Site(rules, self.watch, self._upstream, self._pacing(), self._limits, self.watch)
+        accounts = {
+            account: replace(site, authenticator=self._storage, upstream=upstream, pacing=self._pacing())
+            for account, upstream in self._accounts.items()
+        }
+        self._front = _Front(replace(site, accounts=accounts))
         loop = asyncio.get_running_loop()
         for bound in sockets:
             create = loop.create_unix_server if listen.path else loop.create_server
@@ -137,8 +142,22 @@ class Proxy:
             self._unix.remove()
         if self._front is not None:
             await self._front.drain(drain_timeout, cut or asyncio.Event())
+        await self._storage.close()
         await self.watch.close()
-        await self._upstream.close()
+        for upstream in (self._upstream, *self._accounts.values()):
+            await upstream.close()
+
+    def _reaching(self, base: BaseUrl) -> Upstream:
+        """The connections to one server; none is opened yet."""
+        return Upstream(
+            base,
+            tls=tls_context(self.config.ca_bundle) if base.scheme == "https" else None,
+            tunnel=tunnel_for(base, os.environ),
+            timeouts=Timeouts(connect=self.config.connect_timeout, read=self.config.read_timeout),
+        )
+
+    def _pacing(self) -> Pacing:
+        return Pacing(self._clock, self.config.retry_wait if self.config.retry == "on" else None)
 
     async def _probe(self) -> ResponseHead:
         answer = await self._upstream.send(ServerRules.probe(self.config))

@@ -105,11 +105,11 @@ class ServerWatch:
     def finished(self, exchange: FinishedExchange) -> None:
         """Take note of an exchange that is over."""
         if exchange.failed is None:
-            if exchange.upstream_seconds is not None:
+            if exchange.upstream_seconds is not None and not exchange.account:
                 self._reached_at = self._clock.time()
         else:
             self._remember(exchange.failed)
-            if not isinstance(exchange.failed, RequestRefused):
+            if not (exchange.account or isinstance(exchange.failed, RequestRefused)):
                 self._reached_at = -math.inf
         if self._metrics is not None:
             self._metrics.exchange(self._server, exchange)

@@ -9,7 +9,8 @@ what `registration` says; `answers` and `aadsts` turn refusals into errors. `tok
 outlive the process, and `keeping` what such a place offers: files and keyrings (`kept`), or an entry that replicas
 share (`shared`, sealed by `seal`, in `redis_entries`). Others have their tokens made
 elsewhere: `managed_identity` by the machine, `azure_tools` and `command` by a program, whose output `printed`
-reads. `identities` says which of them the settings give, for `auto`.
+reads. `identities` says which of them the settings give, for `auto`. `storage` has the same identity's tokens
+for storage accounts.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from .gate import Gate
 from .interactive import interactive
 from .managed_identity import managed_identity
 from .seams import Authenticator, Browser, Probe, Seams, Tell
+from .storage import StorageAuthenticator
 from .token import TokenAuthenticator
 from .workload_identity import workload_identity
 
@@ -42,6 +44,7 @@ __all__ = [
     "Gate",
     "Probe",
     "Seams",
+    "StorageAuthenticator",
     "SystemBrowser",
     "SystemClock",
     "Tell",

@@ -14,6 +14,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from ..errors import AuthenticationFailed, IdentityProviderUnavailable, ProxyError, SignInRequired
+from ..rules.audiences import STORAGE_AUDIENCE
 
 
 class Actor(StrEnum):
@@ -90,7 +91,10 @@ def explain(
     names = {"base_url": base_url, "client_id": client_id, "tenant": tenant, "audience": audience}
     known = {name: value or UNKNOWN_NAMES[name] for name, value in names.items()}
     code = next((code for code in codes if code in BY_CODE), codes[0] if codes else None)
-    who, cause, fix = BY_CODE.get(code or 0) or BY_SUBERROR.get(suberror) or BY_ERROR.get(error) or UNKNOWN
+    at_storage = STORAGE_BY_CODE.get(code or 0) if audience == STORAGE_AUDIENCE else None
+    who, cause, fix = (
+        at_storage or BY_CODE.get(code or 0) or BY_SUBERROR.get(suberror) or BY_ERROR.get(error) or UNKNOWN
+    )
     return Explanation(code, who, cause.format_map(known), fix.format_map(known))
 
 
@@ -412,3 +416,18 @@ UNKNOWN: _Text = (
 BY_CODE: Mapping[int, _Text] = MappingProxyType(
     {code: (row.who, row.cause, row.fix) for row in ROWS for code in row.codes}
 )
+
+# Azure Storage's application id, and the id of its only delegated permission.
+_STORAGE_CONSENT: _Text = (
+    _ADMIN,
+    "Nobody has agreed yet that the app {client_id} may use Azure Storage, where the files of exports lie.",
+    (
+        "An administrator gives it the API permission Azure Storage > user_impersonation: az ad app permission "
+        "add --id {client_id} --api e406a681-f3d4-42a8-90b6-c2b029497af1 --api-permissions "
+        "03e0da56-190b-40ad-a80c-ea378c433f7f=Scope, then az ad app permission admin-consent --id {client_id}"
+    ),
+)
+STORAGE_BY_CODE: Mapping[int, _Text] = MappingProxyType(
+    dict.fromkeys((65001, 65005, 650051, 650056, 650057, 90008), _STORAGE_CONSENT)
+)
+"""What is said otherwise where the token was to be for storage accounts."""

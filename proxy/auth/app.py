@@ -42,7 +42,9 @@ class AppSource:
     """A TokenSource that proves the app's identity anew each time."""
 
     def __init__(self, config: ServerConfig, entra: Entra, clock: Clock, prove: Callable[[], Proof]) -> None:
+        self._config = config
         self._entra = entra
+        self._clock = clock
         self._claims = ClaimsChallenges(config, clock)
         self._prove = prove
 
@@ -51,6 +53,10 @@ class AppSource:
         claims = self._claims.wanted(rejected)
         proof = await in_thread(self._prove)
         return await self._entra.app_token(proof, claims=claims, was_refused=rejected is not None)
+
+    def beside(self, audience: str) -> AppSource:
+        """The same app's tokens for another audience."""
+        return AppSource(self._config, self._entra.beside(audience), self._clock, self._prove)
 
     async def close(self) -> None:
         """Close the connections to Entra ID."""

@@ -25,7 +25,7 @@ from ..rules.challenges import bearer, one_line, parse_challenges
 from .anonymous import AnonymousAuthenticator
 from .authorities import Authority, asks_for_entra, authority, wrong_cloud
 from .identities import APP_METHODS, IDENTITIES, configured
-from .seams import Authenticator, Probe, Seams
+from .seams import Authenticator, Explain, Probe, Seams, Versatile
 
 Make = Callable[[AuthMethod, Probe], Authenticator]
 """Makes the Authenticator of a named method; the probe answers at once, with what the server has said."""
@@ -91,6 +91,13 @@ class AutoAuthenticator:
         if chosen is None:
             chosen, rejected = await self._choice(), None
         return await chosen.credentials(rejected)
+
+    def beside(self, audience: str, explain: Explain) -> Authenticator | None:
+        """The chosen method's for another audience; None before there is a choice, too."""
+        chosen = self._chosen
+        if chosen is None or not isinstance(chosen, Versatile):
+            return None
+        return chosen.beside(audience, explain)
 
     async def close(self) -> None:
         """Stop what is under way; whoever waits gets ProxyUnavailable."""

@@ -12,7 +12,7 @@ import json
 import logging
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from types import MappingProxyType
 from typing import Protocol
@@ -105,19 +105,20 @@ class Account:
 
 def azure_tool(config: ServerConfig, seams: Seams) -> Authenticator:
     """Tokens of whoever is signed in to the tool; ConfigError where the audience is not one to ask for."""
-    source = AzureToolSource(config, seams)
+    # The tools take a resource, and azure-identity cuts nothing but this permission off a scope.
+    source = AzureToolSource(config, registration(config, Permission.APP).scope, seams)
     return CachedAuthenticator(source, seams.clock, partial(refused_after_sign_in, config))
 
 
 class AzureToolSource:
     """A TokenSource that has the tool make a token each time."""
 
-    def __init__(self, config: ServerConfig, seams: Seams) -> None:
+    def __init__(self, config: ServerConfig, scope: str, seams: Seams) -> None:
+        self._config = config
         self._method: AuthMethod = config.auth
         self._tool = TOOLS[config.auth]
         self._tenant = config.tenant
-        # The tools take a resource, and azure-identity cuts nothing but this off a scope.
-        self._scope = registration(config, Permission.APP).scope
+        self._scope = scope
         self._seams = seams
         self._credential: _Credential | None = None
         self._account: Account | None = None
@@ -135,6 +136,11 @@ class AzureToolSource:
         token = await self._token(self._credential)
         self._compare(Account.of(token.value))
         return token
+
+    def beside(self, audience: str) -> AzureToolSource:
+        """Tokens for another audience of whoever is signed in to the tool; who that is, the first one tells."""
+        silent = replace(self._seams, tell=lambda _line: None)
+        return AzureToolSource(self._config, f"{audience}/{Permission.APP}", silent)
 
     async def close(self) -> None:
         """A tool that still runs is left to itself; its output goes nowhere."""

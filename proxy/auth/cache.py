@@ -12,9 +12,8 @@ import copy
 import logging
 import math
 import re
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from cachetools import LRUCache, TLRUCache
 
@@ -25,8 +24,9 @@ from ..errors import (
     ProxyUnavailable,
     SignInRequired,
 )
-from ..model import Challenge, Credentials, Rejection
+from ..model import Credentials, Rejection
 from .clock import Clock
+from .seams import Authenticator, Explain
 
 LEEWAY = 30.0
 """Seconds before its expiry from which a token is not sent any more: it has to arrive alive, and clocks
@@ -58,9 +58,6 @@ _CURRENT = "current"
 _B64TOKEN = re.compile(r"[A-Za-z0-9\-._~+/]+=*")
 """RFC 6750 section 2.1."""
 
-Explain = Callable[[Sequence[Challenge]], AuthenticationFailed]
-"""The error for a token that the server refuses although it is new, from the challenges of its 401."""
-
 _log = logging.getLogger(__name__)
 
 
@@ -90,6 +87,14 @@ class TokenSource(Protocol):
 
     async def close(self) -> None:
         """Stop what is under way."""
+
+
+@runtime_checkable
+class VersatileSource(Protocol):
+    """A TokenSource whose identity can have tokens for other audiences as well."""
+
+    def beside(self, audience: str) -> TokenSource:
+        """The same for another audience; closed by itself, and asks nobody to sign in."""
 
 
 class Person(Protocol):
@@ -160,6 +165,12 @@ class CachedAuthenticator:
         if now >= held.refresh_at and now >= self._ahead_from and self._flight is None:
             self._start(None, is_ahead=True)
         return held.credentials
+
+    def beside(self, audience: str, explain: Explain) -> Authenticator | None:
+        """The same identity's Authenticator for another audience, None where the source has but one."""
+        if not isinstance(self._source, VersatileSource):
+            return None
+        return CachedAuthenticator(self._source.beside(audience), self._clock, explain)
 
     async def close(self) -> None:
         """Stop what is under way; whoever waits gets ProxyUnavailable."""

@@ -2,7 +2,7 @@
 
 MSAL blocks, so every call runs in a thread of its own, with a limit on the whole. It serves as the protocol
 alone: what is kept, when it is renewed and who waits is decided above, in `cache`. It is imported in the
-first such thread, since that takes 0.2 s. Calls to one Entra object come one after the other.
+first such thread, since that takes 0.2 s. Calls to one Entra object wait for each other.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urlsplit
 
@@ -115,11 +115,12 @@ class Entra:
         self._room: _Room | None = None
         self._people = people
         self._place = place
-        self._issued = ""
+        self._issued: dict[str, str] = {}
         self._entry: Mapping[str, str] | None = None
         self._claims: str | None = None
         self._somebody_was_refused = False
         self._is_closed = False
+        self._turn = asyncio.Lock()  # a refresh token is replaced by its use
         self.account: Account | None = None
         """Whoever has signed in last; None before."""
 
@@ -142,7 +143,9 @@ class Entra:
             acquire = room.app.acquire_token_for_client
             return _mapping(acquire(self._scopes, claims_challenge=claims, **_outages()))
 
-        return await self._call(lambda room: self._obtained(room, ask, was_refused=was_refused), proof)
+        return await self._call(
+            lambda room: self._obtained(room, self._registration, ask, was_refused=was_refused), proof
+        )
 
     async def renewed(
         self, *, force: bool, claims: str | None = None, was_refused: bool = False
@@ -153,6 +156,28 @@ class Entra:
         sign-in asks for it. `was_refused` tells that the server did not take the last token.
         """
         self._claims = claims or self._claims
+        renewed = await self._renewed(
+            self._registration,
+            force=force,
+            claims=self._claims,
+            was_refused=was_refused or self._claims is not None,
+        )
+        self._claims = None
+        return renewed
+
+    async def renewed_for(self, audience: str, *, force: bool, was_refused: bool = False) -> AccessToken:
+        """The same for another audience, which the sign-in did not name: consent may be missing there."""
+        registration = replace(self._registration, audience=audience)
+        return await self._renewed(registration, force=force, claims=None, was_refused=was_refused)
+
+    def beside(self, audience: str) -> Entra:
+        """The app's own tokens for another audience; closed by itself."""
+        registration = replace(self._registration, audience=audience)
+        return Entra(self._ask_authority, registration, self._clock, self._limits, place=self._place)
+
+    async def _renewed(
+        self, registration: Registration, *, force: bool, claims: str | None, was_refused: bool
+    ) -> AccessToken:
         if self._entry is None and self._place is None:
             raise SignInRequired("Nobody has signed in yet", hint="Sign in.")
 
@@ -160,10 +185,10 @@ class Entra:
             if self._entry is None:
                 self._pick(room)
             answer = room.app.acquire_token_silent_with_error(
-                self._scopes,
+                [registration.scope],
                 self._entry,
                 force_refresh=force,
-                claims_challenge=self._claims,
+                claims_challenge=claims,
                 **_outages(),
             )
             if not answer:
@@ -172,11 +197,7 @@ class Entra:
                 )
             return _mapping(answer)
 
-        renewed = await self._call(
-            lambda room: self._obtained(room, ask, was_refused=was_refused or self._claims is not None)
-        )
-        self._claims = None
-        return renewed
+        return await self._call(lambda room: self._obtained(room, registration, ask, was_refused=was_refused))
 
     async def code_flow(self, redirect_uri: str) -> CodeFlow:
         """Begin a sign-in in the browser; the first lets the person choose the account, others name it."""
@@ -206,7 +227,7 @@ class Entra:
             asked_at = self._clock.time()
             with room.shared() as tokens:
                 redeem = room.app.acquire_token_by_auth_code_flow
-                return self._put(tokens, self._pinned(room, redeem(flow.flow, dict(answer))), asked_at)
+                return self._brought(tokens, self._pinned(room, redeem(flow.flow, dict(answer))), asked_at)
 
         return await self._call(ask)
 
@@ -235,7 +256,7 @@ class Entra:
             with room.shared() as tokens:
                 result = poll(flow.flow, claims_challenge=self._claims, exit_condition=lambda _flow: True)
                 answer = self._pinned(room, result)
-                return None if answer.get("error") in PENDING else self._put(tokens, answer, asked_at)
+                return None if answer.get("error") in PENDING else self._brought(tokens, answer, asked_at)
 
         return await self._call(ask)
 
@@ -245,42 +266,55 @@ class Entra:
         if self._room is not None:
             self._room.close()
 
-    def _obtained(self, room: _Room, ask: Callable[[_Room], Answer], *, was_refused: bool) -> AccessToken:
+    def _obtained(
+        self, room: _Room, registration: Registration, ask: Callable[[_Room], Answer], *, was_refused: bool
+    ) -> AccessToken:
         """A token that another replica has obtained, or the one that is asked for, for all of them."""
-        found = self._found(room, room.look(), was_refused=was_refused)
+        found = self._found(room, registration, room.look(), was_refused=was_refused)
         if found is not None:
             return found
         with room.shared() as tokens:
-            found = self._found(room, tokens, was_refused=was_refused)
+            found = self._found(room, registration, tokens, was_refused=was_refused)
             if found is not None:
                 return found
             asked_at = self._clock.time()
             answer = ask(room)
-            by_person = self._entry is None  # an app, which nobody signs in
-            return self._put(tokens, answer, asked_at, by_person=by_person)
+            question = self._question(by_person=self._entry is None)  # an app, which nobody signs in
+            question = replace(question, registration=registration)
+            return self._put(tokens, token(answer, question, asked_at), asked_at, registration)
 
-    def _found(self, room: _Room, tokens: Tokens, *, was_refused: bool) -> AccessToken | None:
+    def _found(
+        self, room: _Room, registration: Registration, tokens: Tokens, *, was_refused: bool
+    ) -> AccessToken | None:
         if not tokens:
             return None
         if self._people is not None and self._entry is None:
             self._pick(room)
-        held = tokens.get(self._purpose())
-        if held is None or not held.serves(self._clock.time(), self._issued, was_refused=was_refused):
+        purpose = self._purpose(registration)
+        held, last = tokens.get(purpose), self._issued.get(purpose, "")
+        if held is None or not held.serves(self._clock.time(), last, was_refused=was_refused):
             return None
-        self._issued = held.token.value
+        self._issued[purpose] = held.token.value
         return held.token
 
-    def _put(self, tokens: Tokens, answer: Answer, asked_at: float, *, by_person: bool = True) -> AccessToken:
-        """The token of an answer, shared from now on."""
-        obtained = token(answer, self._question(by_person=by_person), asked_at)
-        self._issued = obtained.value
-        tokens[self._purpose()] = Obtained(obtained, asked_at)
+    def _put(
+        self, tokens: Tokens, obtained: AccessToken, asked_at: float, registration: Registration
+    ) -> AccessToken:
+        """The token, shared from now on."""
+        purpose = self._purpose(registration)
+        self._issued[purpose] = obtained.value
+        tokens[purpose] = Obtained(obtained, asked_at)
         return obtained
 
-    def _purpose(self) -> str:
+    def _purpose(self, registration: Registration) -> str:
         """What an access token is for: the scope, and the person's account."""
         home = self._entry["home_account_id"] if self._entry is not None else ""
-        return f"{self._registration.scope} {home}"
+        return f"{registration.scope} {home}"
+
+    def _brought(self, tokens: Tokens, answer: Answer, asked_at: float) -> AccessToken:
+        """The token of a sign-in."""
+        obtained = token(answer, self._question(by_person=True), asked_at)
+        return self._put(tokens, obtained, asked_at, self._registration)
 
     def _pinned(self, room: _Room, result: object) -> Answer:
         """The answer to a sign-in; from now on its account is the one that is renewed.
@@ -337,7 +371,7 @@ class Entra:
             self._authority = await self._ask_authority()
         authority = self._authority
         try:
-            async with asyncio.timeout(self._limits.total):
+            async with self._turn, asyncio.timeout(self._limits.total):
                 return await in_thread(lambda: self._in_thread(authority, proof, ask))
         except TimeoutError:
             raise IdentityProviderUnavailable(
@@ -379,7 +413,7 @@ class Entra:
         """The MSAL application: built when first needed, since that asks the authority, and per proof."""
         room = self._room
         if room is not None and room.proof != proof:
-            room.http.close()
+            room.close()
             room = None
         if room is None:
             room = self._room = self._built(authority, proof)

@@ -10,7 +10,7 @@ from ..errors import AuthenticationFailed
 from ..model import Credentials, Rejection
 from ..rules.accounts import account_of, refused_by_name, refused_by_policy
 from ..rules.tokens import Claims, Finding, token_findings, unverified_claims
-from .seams import Authenticator, Seams
+from .seams import Authenticator, Explain, Seams, Versatile
 
 METHODS_THAT_ADMIT = frozenset({"auto", "interactive", "device-code"})
 """Methods that have compared the account with the settings already, by more than the token tells."""
@@ -45,6 +45,13 @@ class Gate:
         if self._refusal is not None:
             raise copy.copy(self._refusal)
         return credentials
+
+    def beside(self, audience: str, explain: Explain) -> Authenticator | None:
+        """The same for another audience, with a gate of its own; None where the method has but one audience."""
+        inner = self.inner.beside(audience, explain) if isinstance(self.inner, Versatile) else None
+        if inner is None:
+            return None
+        return Gate(inner, self._config.model_copy(update={"audience": audience}), self._seams)
 
     async def close(self) -> None:
         """Stop what is under way."""

@@ -66,6 +66,10 @@ class ManagedIdentitySource:
         refresh_in = seconds(answer.get("refresh_in")) or expires_in
         return AccessToken(value, asked_at + expires_in, asked_at + refresh_in)
 
+    def beside(self, audience: str) -> ManagedIdentitySource:
+        """The same identity's tokens for another audience."""
+        return ManagedIdentitySource(self._config, audience, self._clock)
+
     async def close(self) -> None:
         """A question that is under way is left to itself; nothing is kept between two."""
 

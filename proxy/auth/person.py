@@ -9,7 +9,7 @@ from typing import Protocol
 from ..config import ServerConfig
 from ..errors import SignInRequired
 from ..model import Rejection
-from .cache import AccessToken
+from .cache import AccessToken, TokenSource
 from .claims import ClaimsChallenges
 from .entra import Entra
 from .seams import Seams
@@ -73,6 +73,10 @@ class PersonalSource:
             retry_after=round(self.patience),
         )
 
+    def beside(self, audience: str) -> TokenSource:
+        """The same person's tokens for another audience."""
+        return _SecondAudience(self._entra, audience)
+
     async def close(self) -> None:
         """Close the connections to Entra ID."""
         self._entra.close()
@@ -101,3 +105,22 @@ class PersonalSource:
     def _announce(self, where: str) -> None:
         self._where = where
         self._tell(f"{self._base_url}: {where}")
+
+
+class _SecondAudience:
+    """A TokenSource for what a person may reach besides the server, by the refresh token of the sign-in there."""
+
+    def __init__(self, entra: Entra, audience: str) -> None:
+        self._entra = entra
+        self._audience = audience
+        self._token_is_issued = False
+
+    async def acquire(self, *, rejected: Rejection | None) -> AccessToken:
+        """A token by the refresh token; SignInRequired where there is none, or where consent is missing."""
+        force = self._token_is_issued or rejected is not None
+        token = await self._entra.renewed_for(self._audience, force=force, was_refused=rejected is not None)
+        self._token_is_issued = True
+        return token
+
+    async def close(self) -> None:
+        """Nothing: the connections are the sign-in's."""

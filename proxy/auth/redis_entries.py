@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from threading import Thread
 from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import unquote, urlsplit
@@ -95,7 +96,6 @@ class RedisEntries:
     """Entries in one database of one Redis. What goes wrong is told in the log, once until it is over."""
 
     def __init__(self, address: RedisAddress, ca_bundle: str) -> None:
-        """ConfigError where the client is not installed."""
         self._address = address
         self._client = _client(address, ca_bundle)
         self._silent_until = 0.0
@@ -165,17 +165,22 @@ class RedisEntries:
         return Unavailable(words)
 
 
-def _client(address: RedisAddress, ca_bundle: str) -> redis.Redis:
-    try:
-        import redis  # noqa: PLC0415  an optional extra, and it takes 0.1 s
-        from redis.backoff import NoBackoff  # noqa: PLC0415  the same
-        from redis.retry import Retry  # noqa: PLC0415  the same
-    except ImportError:
+def require_client() -> None:
+    """Raise ConfigError where the redis client is not installed."""
+    if find_spec("redis") is None:
         raise ConfigError(
             "token_cache names a Redis, and its client is not installed",
             hint="Install it beside the proxy: pip install 'fhir-auth-proxy[redis]' (pipx inject fhir-auth-proxy "
             "redis, where pipx installed it).",
-        ) from None
+        )
+
+
+def _client(address: RedisAddress, ca_bundle: str) -> redis.Redis:
+    require_client()
+    import redis  # noqa: PLC0415  an optional extra, and it takes 0.1 s
+    from redis.backoff import NoBackoff  # noqa: PLC0415  the same
+    from redis.retry import Retry  # noqa: PLC0415  the same
+
     return redis.Redis(
         host=address.host,
         port=address.port,

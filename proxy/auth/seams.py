@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
-from ..model import Credentials, Rejection, ResponseHead
+from ..errors import AuthenticationFailed
+from ..model import Challenge, Credentials, Rejection, ResponseHead
 from .clock import Clock
 
 Probe = Callable[[], Awaitable[ResponseHead]]
 """One read of the server without credentials: the head of its answer."""
+
+Explain = Callable[[Sequence[Challenge]], AuthenticationFailed]
+"""The error for a token that the server refuses although it is new, from the challenges of its 401."""
 
 Tell = Callable[[str], None]
 """Shows one line to the person at the terminal; safe to call from any thread."""
@@ -35,6 +39,17 @@ class Authenticator(Protocol):
 
     async def close(self) -> None:
         """Stop what is under way; does not wait for Entra ID."""
+
+
+@runtime_checkable
+class Versatile(Protocol):
+    """An Authenticator whose identity may have tokens for other audiences as well."""
+
+    def beside(self, audience: str, explain: Explain) -> Authenticator | None:
+        """An Authenticator of the same identity for another audience, which asks nobody to sign in.
+
+        None where the tokens come from elsewhere and are for one audience alone.
+        """
 
 
 async def unasked() -> ResponseHead:

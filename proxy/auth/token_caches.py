@@ -62,7 +62,7 @@ def trouble(config: ServerConfig) -> str:
 
 
 def _in_redis(config: ServerConfig, clock: Clock, kind: Kind) -> Place:
-    from .redis_entries import RedisAddress, RedisEntries  # noqa: PLC0415  not every start needs it
+    from .redis_entries import RedisAddress, RedisEntries, require_client  # noqa: PLC0415  few starts need it
     from .seal import seal_of  # noqa: PLC0415  it imports cryptography
 
     if config.token_cache_key is not None:
@@ -75,9 +75,10 @@ def _in_redis(config: ServerConfig, clock: Clock, kind: Kind) -> Place:
             )
         except AuthenticationFailed as error:
             raise ConfigError(error.message, hint=error.hint) from error
-    entries = RedisEntries(RedisAddress.of(config.token_cache), config.ca_bundle)
+    require_client()
 
     def place(authority: Authority) -> Keeping:
+        entries = RedisEntries(RedisAddress.of(config.token_cache), config.ca_bundle)
         return Shared(entries, Owner(authority.url, config.client_id, kind), seal, clock)
 
     return place

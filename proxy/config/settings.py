@@ -20,6 +20,7 @@ from .values import (
     ListenSetting,
     Port,
     Seconds,
+    StorageAccount,
     Tenant,
     TenantId,
     TokenCache,
@@ -218,6 +219,10 @@ class ServerConfig(BaseModel):
     )
     aliases: Annotated[tuple[UrlSetting, ...], Shown("Server", "URL", singular="alias")] = Field(
         default=(), description="Other base URLs that the server uses for itself in what it sends."
+    )
+    export_storage: Annotated[tuple[StorageAccount, ...], Shown("Server", "HOST")] = Field(
+        default=(),
+        description="Storage accounts whose files come through the proxy.",
     )
     rewrite: Annotated[Literal["on", "off"], Shown("Server")] = Field(
         default="on", description="Make the server's URLs local ones in what it sends."

@@ -14,6 +14,7 @@ from ..model import BaseUrl, Interaction, is_loopback
 # A reg-name of RFC 3986 section 3.2.2 without percent-encoding; with underscores, which container names have.
 _HOST_NAME = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9._-]*[A-Za-z0-9_])?")
 _HOST_AND_PORT = re.compile(rf"(?:\[[0-9A-Fa-f:.]+\]|{_HOST_NAME.pattern})(?::[0-9]{{1,5}})?")
+_NAME_AND_PORT = re.compile(rf"{_HOST_NAME.pattern}(?::[0-9]{{1,5}})?")
 _TENANT_ID = re.compile(r"[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
 # A GUID, a verified domain, or one of Entra's words such as "organizations": nothing that could leave its
 # segment of the authority's path.
@@ -149,6 +150,14 @@ def _allowed_host(text: str) -> str:
     return text.lower()
 
 
+def _storage_account(text: str) -> str:
+    if not _NAME_AND_PORT.fullmatch(text):
+        raise ValueError(
+            "is not one host; write it as in account.blob.core.windows.net, without https:// or a path"
+        )
+    return BaseUrl.parse(f"https://{text}").authority
+
+
 def _https_url(text: str) -> str:
     if text and not _HTTPS_URL.fullmatch(text):
         raise ValueError("is not an https URL")
@@ -217,6 +226,8 @@ AdminListenSetting = Annotated[
 AuthorityHost = Annotated[str, AfterValidator(_authority_host)]
 AllowedInteraction = Annotated[str, AfterValidator(_allowed_interaction)]
 AllowedHost = Annotated[str, AfterValidator(_allowed_host)]
+StorageAccount = Annotated[str, AfterValidator(_storage_account)]
+"""Host and port of what speaks https; 443 is left out."""
 HttpsUrl = Annotated[str, AfterValidator(_https_url)]
 """A whole address with its query, unlike a base URL."""
 TokenCache = Annotated[

@@ -17,6 +17,7 @@ from ..errors import (
     BodyTooLarge,
     CodingNotSupported,
     ConfigError,
+    InternalError,
     NotFound,
     ProxyError,
     UpstreamProtocolError,
@@ -78,6 +79,7 @@ class ServerRules:
             aliases=config.aliases,
             authorities=[authority.decode("ascii") for authority in listener.authorities],
             key_path=listener.key_path.decode("ascii"),
+            accounts=config.export_storage,
         )
         self.policy = Policy(config.base_url, read_only=config.policy == "read-only", allow=config.allow)
         self.rewrites = config.rewrite == "on"
@@ -104,6 +106,12 @@ class Exchange:
     Creating one runs the guards: RequestRefused means that nothing may be sent.
     """
 
+    account = ""
+    """The storage account that the request goes to, as its host and port; empty for the server."""
+    needs_credentials = True
+    """Whether it is to be sent with the authenticator's credentials, where that has some."""
+    _is_for_storage = False
+
     def __init__(self, head: RequestHead, rules: ServerRules) -> None:
         guard(head, rules.listener)
         self._head = head
@@ -115,11 +123,16 @@ class Exchange:
         self.attempts = 0
         """How often the request has been made up for the server."""
         key_path, target = rules.listener.without_key(head.target)
-        mount, self._target = rules.url_map.mount(target)
-        self._path = self._target.partition(b"?")[0].removeprefix(rules.base_path)
-        self.classified = classify(head.method, self._path)
+        mount = self._address(target)
         rules.policy.check(head, self.classified)
         self._local_base = rules.url_map.local_base(head.fields.get(b"host") or b"", key_path + mount)
+
+    def _address(self, target: bytes) -> bytes:
+        """Find out what a target names; the path at which it addresses the proxy's base."""
+        mount, self._target = self._rules.url_map.mount(target)
+        self._path = self._target.partition(b"?")[0].removeprefix(self._rules.base_path)
+        self.classified = classify(self._head.method, self._path)
+        return mount
 
     def check(self, credentials: Credentials | None) -> None:
         """Refuse what depends on whether the proxy signs in for the tool."""
@@ -164,8 +177,7 @@ class Exchange:
 
         `length` is the size in bytes of the body as it goes up where all of it is at hand; None where it streams.
         """
-        self._credentials = credentials
-        self.attempts += 1
+        self._take(credentials)
         rules = self._rules
         # A range counts bytes of the coded representation (RFC 9110 section 14.1.2): there the tool decides.
         decodes = self._rewrites_bodies and b"range" not in self._head.fields
@@ -183,6 +195,13 @@ class Exchange:
         if credentials is not None:
             fields = fields.adding((b"Authorization", credentials.authorization))
         return RequestHead(self._head.method, self._target, fields, self._head.body_exists)
+
+    def _take(self, credentials: Credentials | None) -> None:
+        """Count an attempt with credentials; InternalError for those of another place: they are not sent."""
+        if credentials is not None and credentials.for_storage != self._is_for_storage:
+            raise InternalError("Credentials were to be sent to a place that they are not for.")
+        self._credentials = credentials
+        self.attempts += 1
 
     @property
     def reads_body(self) -> bool:
@@ -246,7 +265,7 @@ class Exchange:
         if head.status == PARTIAL_CONTENT or head.status in BODILESS_STATUSES:
             return None
         rules = self._rules
-        media_type = head.fields.text(b"content-type")
+        media_type = self._media_type(head)
         stages: list[Rewriter] = []
         if self._credentials is not None and rules.hides_auth and self._is_metadata():
             remover = security_remover(media_type)
@@ -284,6 +303,9 @@ class Exchange:
             self._head.fields.text(b"accept-encoding") if b"accept-encoding" in self._head.fields else None
         )
         return acceptable(wishes, coding)
+
+    def _media_type(self, head: ResponseHead) -> str:
+        return head.fields.text(b"content-type")
 
     def _is_fhir(self, media_type: str) -> bool:
         head = self._head

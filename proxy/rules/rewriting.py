@@ -90,10 +90,12 @@ class _Downwards(_Rewriting):
     what it sent, and the way up reverses them.
     """
 
-    __slots__ = ("_delimiter", "_local_base", "_structure", "_value")
+    __slots__ = ("_accounts", "_delimiter", "_local_base", "_structure", "_value")
 
-    def __init__(self, pattern: AddressPattern, local_base: bytes, structure: Structure) -> None:
-        super().__init__(pattern)
+    def __init__(self, url_map: UrlMap, local_base: bytes, structure: Structure) -> None:
+        super().__init__(url_map.theirs)
+        # Asked for each address only where some are other places than the server.
+        self._accounts = url_map if url_map.has_accounts else None
         self._local_base = local_base
         self._structure = structure
         # Where, in the present data, the rest of a value begins that is being rewritten; None outside of one.
@@ -113,7 +115,9 @@ class _Downwards(_Rewriting):
         ):
             return None
         self._value = match.end()
-        return in_spelling_of(matched, self._local_base)
+        if self._accounts is None:
+            return in_spelling_of(matched, self._local_base)
+        return self._accounts.address_down(matched, self._local_base)
 
     def _passed(self, data: bytes, end: int) -> None:
         self._structure.passed(data, end)
@@ -182,7 +186,7 @@ UTF-16 passes as it is, since no byte of it could be matched."""
 def response_rewriter(media_type: str, url_map: UrlMap, local_base: bytes) -> Rewriter | None:
     """A rewriter for an answer's body; None where a body of that type passes untouched (PDF, images, text)."""
     structure = _STRUCTURES.get(_readable(media_type))
-    return None if structure is None else _Downwards(url_map.theirs, local_base, structure())
+    return None if structure is None else _Downwards(url_map, local_base, structure())
 
 
 def request_rewriter(media_type: str, url_map: UrlMap) -> Rewriter | None:

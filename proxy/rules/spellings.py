@@ -281,6 +281,17 @@ def can_begin(before: bytes) -> bool:
     return digits is None or int(digits, 16) not in _CONTINUES_SCHEME
 
 
+def origin_of(matched: bytes) -> bytes:
+    """Scheme, host and ports of a match in their plainest spelling."""
+    scheme, _, host, *_ = _SLASH.split(matched)
+    return (_COLON.sub(b":", scheme + b"//" + host)).lower()
+
+
+def last_segments(matched: bytes, count: int) -> list[bytes]:
+    """The last segments of a match's path in their plainest spelling."""
+    return [_COLON.sub(b":", segment) for segment in _SLASH.split(matched)[-count:]]
+
+
 def is_percent_encoded(matched: bytes) -> bool:
     """Whether a match stands inside the query of another URL, by the first two characters after its scheme."""
     return b"%" in matched[: len("https\\u003a%")]

@@ -3,18 +3,42 @@
 Down, from the server to the tool, a URL under the upstream's base (or under an alias, by which the server
 calls itself) becomes local where it is an address. Up, every occurrence of the proxy's own address becomes
 the upstream's: nobody's identity is a port of the tool's own machine, and the server must never store one.
+
+Storage accounts beside the upstream are mapped in the same way, each to a path of its own below `STORAGE_MOUNT`.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
 
-from ..model import BaseUrl
-from .spellings import BEFORE, AddressPattern, can_begin, in_spelling_of, stands_alone
+from ..model import DEFAULT_PORTS, BaseUrl
+from .spellings import (
+    BEFORE,
+    MOST_PORTS,
+    AddressPattern,
+    can_begin,
+    in_spelling_of,
+    last_segments,
+    origin_of,
+    stands_alone,
+)
+
+STORAGE_MOUNT = "/.fhir-auth-proxy/storage"
+"""Where the accounts are mounted, each under its host. No FHIR path begins with a dot but `.well-known`."""
 
 # RFC 8288 section 3: <URI-Reference>, then parameters; a quoted one may hold angle brackets.
 _LINK_PART = re.compile(rb'"(?:[^"\\]|\\.)*"|<([^<>]*)>', re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class StorageTarget:
+    """A target below `STORAGE_MOUNT`: where that is mounted, the account as it is written, and the target there."""
+
+    mount: bytes
+    account: str
+    target: bytes
 
 
 class UrlMap:
@@ -22,10 +46,11 @@ class UrlMap:
 
     `authorities` are all spellings of host and port by which tools may call the listener. A proxy for
     `https://x/fhir/r4` answers at `/fhir/r4`, so that host-relative links of the server work, and at `/`;
-    where tools show a key as the path `key_path`, behind that too.
+    where tools show a key as the path `key_path`, behind that too. `accounts` are hosts of storage accounts, with
+    a port where it is not 443; whatever else a host serves stays what it is.
     """
 
-    __slots__ = ("_path", "_upstream", "own", "theirs")
+    __slots__ = ("_accounts", "_path", "_upstream", "own", "theirs")
 
     def __init__(
         self,
@@ -34,16 +59,32 @@ class UrlMap:
         aliases: Collection[BaseUrl] = (),
         authorities: Collection[str],
         key_path: str = "",
+        accounts: Collection[str] = (),
     ) -> None:
         self._upstream = str(upstream).encode("ascii")
         self._path = upstream.path.encode("ascii")
-        self.theirs = AddressPattern([upstream, *aliases])
-        """Finds the upstream's base and its aliases."""
+        bases = {account: BaseUrl.parse(f"https://{account}") for account in accounts}
+        self._accounts = {
+            origin: f"{STORAGE_MOUNT}/{account}".encode("ascii")
+            for account, base in bases.items()
+            for origin in _written_origins(base)
+        }
+        self.theirs = AddressPattern([upstream, *aliases, *bases.values()])
+        """Finds the upstream's base, its aliases and the accounts."""
         self.own = AddressPattern(
             [BaseUrl.parse(f"http://{authority}{upstream.path}") for authority in authorities],
-            also=("", key_path, key_path + upstream.path),
+            also=[
+                mount + below
+                for mount in ("", upstream.path, key_path, key_path + upstream.path)
+                for below in ("", *(f"{STORAGE_MOUNT}/{account}" for account in accounts))
+            ],
         )
         """Finds the proxy's own addresses."""
+
+    @property
+    def has_accounts(self) -> bool:
+        """Whether there are other places than the upstream."""
+        return bool(self._accounts)
 
     def mount(self, target: bytes) -> tuple[bytes, bytes]:
         """The path at which the request addresses the proxy's base, and the target to send upstream.
@@ -59,6 +100,19 @@ class UrlMap:
         # The base itself has no slash: HAPI's page links are `base?_getpages=…`.
         return b"", self._path + (b"" if path == b"/" else path) + question + query
 
+    def storage_target(self, target: bytes) -> StorageTarget | None:
+        """What a target names below `STORAGE_MOUNT`, of an account that is listed or not; None for all others."""
+        if not self._accounts:
+            return None
+        path, question, query = target.partition(b"?")
+        for mount in (self._path, b""):
+            prefix = mount + STORAGE_MOUNT.encode("ascii") + b"/"
+            if path.startswith(prefix):
+                account, _, below = path[len(prefix) :].partition(b"/")
+                rest = b"/" + below + question + self.query_up(query)
+                return StorageTarget(mount, account.decode("latin-1"), rest)
+        return None
+
     def local_base(self, authority: bytes, mount: bytes) -> bytes:
         """The proxy's base URL as the tool knows it, from the request's `Host` and its mount."""
         return b"http://" + authority + mount
@@ -68,7 +122,7 @@ class UrlMap:
         first = next(self.theirs.matches(value), None)
         if first is None or first.start() != 0 or not stands_alone(first):
             return value
-        return _substituted(self.theirs, value, local_base)
+        return _substituted(self.theirs, value, lambda matched: self.address_down(matched, local_base))
 
     def link_down(self, value: bytes, local_base: bytes) -> bytes:
         """A `Link` field value (RFC 8288) with each target that was the upstream's local."""
@@ -79,23 +133,42 @@ class UrlMap:
 
     def text_up(self, value: bytes) -> bytes:
         """Any text with every own address, in any spelling, made the upstream's."""
-        return _substituted(self.own, value, self._upstream)
+        return _substituted(self.own, value, self.address_up)
 
     def query_up(self, query: bytes) -> bytes:
         """A raw query with every own address made the upstream's, encoded as it was; all else stays."""
         return self.text_up(query) if query else query
 
     def address_up(self, matched: bytes) -> bytes:
-        """The upstream's base URL in the spelling of a match of `own`."""
+        """The upstream's base URL, or an account's, in the spelling of a match of `own`."""
+        if self._accounts:
+            *mount, account = last_segments(matched, 3)
+            if b"/" + b"/".join(mount) == STORAGE_MOUNT.encode("ascii"):
+                return in_spelling_of(matched, b"https://" + account)
         return in_spelling_of(matched, self._upstream)
 
+    def address_down(self, matched: bytes, local_base: bytes) -> bytes:
+        """The proxy's base URL, or an account's mount there, in the spelling of a match of `theirs`."""
+        mount = self._accounts.get(origin_of(matched), b"") if self._accounts else b""
+        return in_spelling_of(matched, local_base + mount)
 
-def _substituted(pattern: AddressPattern, text: bytes, url: bytes) -> bytes:
+
+def _written_origins(base: BaseUrl) -> list[bytes]:
+    """How a base's scheme, host and port can be written, once spelled plainly."""
+    host = f"[{base.host}]" if ":" in base.host else base.host
+    least = 0 if base.port == DEFAULT_PORTS[base.scheme] else 1
+    return [
+        f"{base.scheme}://{host}{f':{base.port}' * times}".encode("ascii")
+        for times in range(least, MOST_PORTS + 1)
+    ]
+
+
+def _substituted(pattern: AddressPattern, text: bytes, replaced: Callable[[bytes], bytes]) -> bytes:
     pieces: list[bytes] = []
     done = 0
     for match in pattern.matches(text):
         if can_begin(text[max(0, match.start() - BEFORE) : match.start()]):
-            pieces += (text[done : match.start()], in_spelling_of(match[0], url))
+            pieces += (text[done : match.start()], replaced(match[0]))
             done = match.end()
     if not pieces:
         return text

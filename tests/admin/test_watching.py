@@ -3,6 +3,7 @@ from __future__ import annotations
 import base64
 import json
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -169,6 +170,17 @@ async def test_server_that_went_away_is_not_ready_until_it_is_back() -> None:
 
     world.server.failure = None
     assert "" == await world.watch.unready()
+
+
+async def test_storage_account_says_nothing_about_the_server() -> None:
+    world = World(gives=token())
+    world.watch.finished(replace(finished(), account="a.example"))
+    await world.watch.unready()
+    assert 1 == world.server.probed
+
+    world.watch.finished(replace(finished(AWAY, status=502), account="a.example"))
+    await world.watch.unready()
+    assert 1 == world.server.probed
 
 
 PROBLEMS = [

@@ -180,3 +180,14 @@ def test_everything_is_explained(codes: list[int], error: str, suberror: str) ->
 @given(st.text(min_size=1))
 def test_value_is_shown_as_it_is_and_never_read_as_a_template(value: str) -> None:
     assert f"the app {value} may" in explain([65001], "", client_id=value, audience="{tenant}").cause
+
+
+@pytest.mark.parametrize("code", aadsts.STORAGE_BY_CODE)
+def test_missing_permission_for_storage_is_told_as_such(code: int) -> None:
+    there = explain([code], "invalid_grant", client_id="client-7", audience="https://storage.azure.com")
+    here = explain([code], "invalid_grant", client_id="client-7", audience="https://fhir.example")
+
+    assert there.who is ADMINISTRATOR
+    assert "Azure Storage" in there.cause
+    assert "az ad app permission add --id client-7" in there.fix
+    assert "Storage" not in here.cause + here.fix

@@ -233,6 +233,8 @@ WAYS: dict[str, Callable[[Block, Walk], Awaitable[None]]] = {
     "index.md: ": drawn,
     "kubernetes.md: # ": manifest,
     "kubernetes.md: az": known_to_the_azure_cli,
+    "operations.md: az": known_to_the_azure_cli,
+    "operations.md: fhir-auth-proxy run": served,
     "sign-in.md: az": known_to_the_azure_cli,
     "sign-in.md: openssl": certificate_made,
     "tools.md: let": cannot_be_run,

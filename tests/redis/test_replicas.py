@@ -329,7 +329,8 @@ async def test_answer_that_came_while_redis_was_away_is_brought_along(
 async def test_missing_extra_is_explained(
     app_settings: Settings, seams: Seams, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(sys.modules, "redis", None)
+    monkeypatch.delitem(sys.modules, "redis")
+    monkeypatch.setattr(sys, "path", [])
     with pytest.raises(ConfigError, match="its client is not installed") as raised:
         authenticator(app_settings(token_cache="redis://cache", token_cache_key=KEY), seams)
 

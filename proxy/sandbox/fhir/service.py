@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from .access import Access
 from .calls import Call, Reply, json_reply
 from .capability import Capability
-from .export import Exports
+from .export import Destination, Exports
 from .instances import Instances
 from .outcome import FhirError
 from .paging import Paging
@@ -37,13 +37,18 @@ class Service:
     """Answers calls. HEAD is answered as GET; the connection leaves the body out."""
 
     def __init__(
-        self, store: Store, access: Access, paging: Paging, export_polls: int, export_storage: str
+        self,
+        store: Store,
+        access: Access,
+        paging: Paging,
+        export_polls: int,
+        export_to: Destination | None,
     ) -> None:
         self._access = access
         capability = Capability(access)
         instances = Instances(store)
         self._searches = searches = Searches(store, paging)
-        exports = Exports(store, export_polls, export_storage)
+        exports = Exports(store, export_polls, export_to)
         transactions = Transactions(store, instances, self._route)
         # One row per interaction, in the order of fhir's http.html.
         rows: tuple[tuple[str, str, Callable[[Call], Reply]], ...] = (
