@@ -3,9 +3,11 @@
 A process that is about to ask takes a *turn*: a lock that ends by itself after LEASE seconds unless its holder
 says that it is alive. The turn begins with the entry as it is now, and it ends by putting a new one in its place,
 but only where the old one is still there: a holder that was stopped for longer than its lock lasted changes
-nothing that came after it. So a refresh token that has been replaced is never used again, as long as the
-entries can be reached and are not lost. Where they cannot, each process goes on with what it has in memory, and
-brings that along later.
+nothing that came after it, and asks for nothing before it has a new turn. So a refresh token is used twice only
+where its first user died or stood still before its answer was shared. Entra ID permits that.
+
+Where the entries cannot be reached, each process goes on with what it has in memory, and brings that along later.
+Where they were lost, whoever comes next puts there what it has.
 """
 
 from __future__ import annotations

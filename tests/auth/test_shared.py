@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -147,6 +148,7 @@ def test_sign_in_that_was_removed_by_one_is_gone_for_all(world: World) -> None:
 def test_entry_that_was_sealed_by_us_and_is_no_content_is_told_once(
     world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level(logging.WARNING, "proxy")
     world.entries.entries[OWNER.name] = (world.seal.sealed("[]", OWNER.name), world.clock.time() + 60)
     replica = world.replicas[1]
     for _ in range(2):

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -55,6 +56,12 @@ def start_redis(tmp_path: Path) -> Iterator[Start]:
     yield start
     for server in started:
         server.stop()
+
+
+@pytest.fixture(autouse=True)
+def logged(caplog: pytest.LogCaptureFixture) -> None:
+    """Whatever level a command has left behind."""
+    caplog.set_level(logging.INFO, "proxy")
 
 
 @pytest.fixture

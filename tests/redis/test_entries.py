@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -205,7 +204,6 @@ def test_silence_is_told_and_its_end_as_well(
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    caplog.set_level(logging.INFO)
     monkeypatch.setattr("proxy.auth.redis_entries.PAUSE", 0.0)
     monkeypatch.setattr("proxy.auth.redis_entries.LIMIT", 0.2)
     entries = entries_at(redis_server.url)
