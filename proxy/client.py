@@ -15,11 +15,13 @@ from contextlib import contextmanager
 from dataclasses import replace
 from email.utils import formatdate
 from itertools import islice
+from typing import cast
 
 from aiohttp import HttpVersion11, StreamReader, web
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.http_exceptions import HttpProcessingError, LineTooLong
 
+from .client_heads import HeadLimit
 from .client_limits import KEEPALIVE_SECONDS, ClientLimits, HeadTimer
 from .errors import BadRequest, FieldsTooLarge, InternalError, ProxyError, UploadTimeout
 from .model import Fields, RequestHead, ResponseHead
@@ -242,7 +244,7 @@ class ClientFailure(ClientAnswer):
 class ClientConnection(web.RequestHandler):
     """One connection of a tool; what cannot be parsed is answered in FHIR's terms, and never logged."""
 
-    __slots__ = ("_closed", "_head_timer", "_limits")
+    __slots__ = ("_closed", "_head_limit", "_head_timer", "_limits")
 
     def __init__(self, server: web.Server, limits: ClientLimits, closed: Callable[[], None]) -> None:
         super().__init__(
@@ -269,13 +271,16 @@ class ClientConnection(web.RequestHandler):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Start to wait for a head."""
         self._head_timer = HeadTimer(transport, self._limits)
+        # TCP and unix sockets have such a one; uvloop's is no subclass of asyncio's.
+        self._head_limit = HeadLimit(cast(asyncio.Transport, transport))
         super().connection_made(transport)
 
     def data_received(self, data: bytes) -> None:
         """Let aiohttp parse, against time."""
         if self._head_timer is not None:
             self._head_timer.received(data)
-        super().data_received(data)
+        if self._head_limit.takes(data):
+            super().data_received(data)
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """Tell that there is room for another connection."""
@@ -286,13 +291,15 @@ class ClientConnection(web.RequestHandler):
         super().connection_lost(exc)
 
     @contextmanager
-    def exchanging(self) -> Iterator[None]:
+    def exchanging(self, request: web.BaseRequest) -> Iterator[None]:
         """While an exchange runs; its own limits hold then."""
         if self._head_timer is not None:
             self._head_timer.begin_exchange()
+        self._head_limit.begin_exchange(request.content.is_eof)
         try:
             yield
         finally:
+            self._head_limit.end_exchange()
             if self._head_timer is not None:
                 self._head_timer.end_exchange()
 

@@ -6,6 +6,7 @@ an error of the proxy. Issue codes are those of FHIR's IssueType (http://hl7.org
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 
@@ -35,6 +36,13 @@ class InternalError(ProxyError):
 
 class ConfigError(ProxyError):
     """The operator must act: a setting is missing, wrong, or in conflict with another."""
+
+    @classmethod
+    def joined(cls, errors: Sequence[ConfigError]) -> ConfigError:
+        """Several as one, a line each; one alone stays what it is."""
+        if len(errors) == 1:
+            return errors[0]
+        return cls("\n".join(f"{error.message} {error.hint}".strip() for error in errors))
 
 
 class RequestRefused(ProxyError):

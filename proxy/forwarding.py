@@ -23,6 +23,7 @@ from .model import FinishedExchange
 from .pacing import Pacing
 from .rules.correlation import identified
 from .rules.exchange import Exchange, ServerRules, failure
+from .rules.origins import preflight
 from .rules.storage import exchange_of
 from .upstream import Answer, Upstream
 
@@ -66,6 +67,10 @@ async def forward(request: web.BaseRequest, site: Site) -> web.StreamResponse:
     waited: float | None = None
     failed: ProxyError | None = None
     try:
+        leave = preflight(head, site.rules.listener)
+        if leave is not None:
+            await client.send(leave, b"", body_exists=False)
+            return client
         exchange = exchange_of(head, site.rules)
         answer = await _send(exchange, request, site.of(exchange))
         waited = answer.waited
@@ -79,7 +84,8 @@ async def forward(request: web.BaseRequest, site: Site) -> web.StreamResponse:
             if error.ends_connection:
                 client.close()
             await client.send(
-                *failure(error, head, exchange.attempts if exchange else 0), body_exists=head.method != "HEAD"
+                *failure(error, head, site.rules.listener, exchange.attempts if exchange else 0),
+                body_exists=head.method != "HEAD",
             )
         else:
             client.abort()
@@ -155,7 +161,7 @@ def _log(exchange: FinishedExchange, server: str) -> None:
     """One line for the exchange; no id of a resource, no query, no body: they are patient data."""
     fields = {
         "server": server,
-        "interaction": str(exchange.classified or "refused"),
+        "interaction": str(exchange.classified or exchange.kind),
         "status": exchange.status,
         "bytes_in": exchange.received_bytes,
         "bytes_out": exchange.sent_bytes,

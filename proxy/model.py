@@ -251,6 +251,13 @@ class FinishedExchange:
     account: str = ""
     """The storage account that it was with; empty for the server."""
 
+    @property
+    def kind(self) -> str:
+        """What it was: the name of its FHIR interaction, else "refused", or "preflight", which is none."""
+        if self.classified is not None:
+            return self.classified.interaction.value
+        return "preflight" if self.failed is None else "refused"
+
 
 @dataclass(frozen=True, slots=True)
 class Challenge:

@@ -10,8 +10,9 @@ from aiohttp import ClientSession
 from proxy.config import Config
 from proxy.errors import ConfigError
 from proxy.sandbox import Sandbox
-from proxy.sandbox.tenant import DESKTOP
-from proxy.server import Stop, serve
+from proxy.sandbox.tenant import DESKTOP, Hang
+from proxy.serving import serve
+from proxy.signals import Stop
 
 from .fakes.byte_server import Peer, byte_server
 from .running import proxy_before, proxy_of, unattended
@@ -161,3 +162,34 @@ async def test_drain_lets_an_exchange_end_and_then_cuts_it() -> None:
             await upstream.until_closed()
 
     assert isinstance(outcome, Exception)
+
+
+async def test_stop_does_not_wait_for_entra_that_hangs(tool: ClientSession) -> None:
+    async with Sandbox(patients=1) as sandbox:
+        hang = Hang()
+        sandbox.tenant.faults.always(hang)
+        async with proxy_of(sandbox) as proxy:
+            waiting = asyncio.create_task(said(tool, f"{proxy.url}/Patient"))
+            await hang.reached.wait()
+            await proxy.stop(3600)
+            told = await waiting
+        sandbox.tenant.faults.clear()
+
+    assert "The proxy is stopping" in told
+
+
+async def test_answer_that_is_under_way_when_the_proxy_stops_keeps_its_token(tool: ClientSession) -> None:
+    async with Sandbox(patients=300) as sandbox, proxy_of(sandbox) as proxy:
+        async with tool.get(f"{proxy.url}/Patient?_count=300") as answer:
+            stopping = asyncio.create_task(proxy.stop(3600))
+            body = await answer.json()
+        await stopping
+        credentials = await proxy.watch.credentials()
+
+    assert len(body["entry"]) == 300
+    assert credentials is not None
+
+
+async def said(tool: ClientSession, url: str) -> str:
+    async with tool.get(url) as response:
+        return await response.text()

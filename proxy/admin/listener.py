@@ -16,9 +16,10 @@ from aiohttp import web
 from .. import __version__
 from ..client import request_head
 from ..config import ListenAddress
-from ..errors import ProxyError, RequestRefused
+from ..errors import ConfigError, ProxyError, RequestRefused
 from ..model import is_loopback
-from ..rules.guards import Listener, guard
+from ..rules.guards import guard
+from ..rules.listener import Listener
 from .metrics import CONTENT_TYPE, Metrics
 from .page import STYLE, page
 from .watching import ServerWatch, moment
@@ -28,6 +29,11 @@ PROBES = frozenset({"/healthz", "/readyz", "/metrics"})
 
 STOP = "/quitquitquit"
 """The name that Envoy and cloud-sql-proxy gave to it, so that job templates know it."""
+
+RELOAD = "/reload"
+
+WRONG_SETTINGS = 422
+"""The answer to a reload whose settings are refused; its text tells what is wrong, a line each."""
 
 SECURITY_FIELDS = {
     "Cache-Control": "no-store",
@@ -42,17 +48,30 @@ SECURITY_FIELDS = {
 CLOSING_SECONDS = 0.1
 """How long answers of this listener get when the process ends: they are small."""
 
+Reload = Callable[[], Awaitable[str]]
+"""Take the settings anew: what there is to say about it, or ConfigError with all that is wrong."""
+
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 JsonObject = dict[str, object]
 
 
 class AdminListener:
-    """Answers for all servers of the process; `stop` is called when somebody asks it to end."""
+    """Answers for all servers of the process; `stop` is called when somebody asks it to end.
 
-    def __init__(self, watches: Sequence[ServerWatch], metrics: Metrics, stop: Callable[[], None]) -> None:
+    Without `reload` the process has settings that cannot change.
+    """
+
+    def __init__(
+        self,
+        watches: Sequence[ServerWatch],
+        metrics: Metrics,
+        stop: Callable[[], None],
+        reload: Reload | None = None,
+    ) -> None:
         self._watches = watches
         self._metrics = metrics
         self._stop = stop
+        self._reload = reload
         self._address = ListenAddress("localhost", 0)
         self._names = Listener.of("localhost", 0)
         self._runner: web.AppRunner | None = None
@@ -71,11 +90,16 @@ class AdminListener:
         application.router.add_get("/metrics", self._counts)
         application.router.add_get("/api/status", self._status)
         application.router.add_post(STOP, self._quit)
+        application.router.add_post(RELOAD, self._take_settings)
         self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=CLOSING_SECONDS)
         await self._runner.setup()
         for bound in sockets:
             await web.SockSite(self._runner, bound).start()
         return f"http://{ListenAddress(address.host, port)}"
+
+    def follow(self, watches: Sequence[ServerWatch]) -> None:
+        """Tell of other servers from now on."""
+        self._watches = watches
 
     async def close(self) -> None:
         """Answer no more."""
@@ -103,7 +127,7 @@ class AdminListener:
             raise RequestRefused("This is for the machine of the proxy alone.")
         guard(head, names)
         if request.method == "POST" and b"origin" in head.fields:
-            raise RequestRefused("No web page may do this.", hint="Use fhir-auth-proxy stop.")
+            raise RequestRefused("No web page may do this.", hint="Use the commands of fhir-auth-proxy.")
 
     async def _page(self, _: web.Request) -> web.Response:
         return web.Response(text=page(await self.status()), content_type="text/html")
@@ -127,6 +151,14 @@ class AdminListener:
     async def _quit(self, _: web.Request) -> web.Response:
         self._stop()
         return web.Response(text="stopping\n")
+
+    async def _take_settings(self, _: web.Request) -> web.Response:
+        if self._reload is None:
+            raise RequestRefused("The settings of this proxy cannot change.", hint="Start it again.")
+        try:
+            return web.Response(text=await self._reload() + "\n")
+        except ConfigError as error:
+            return web.Response(status=WRONG_SETTINGS, text=f"{error.message} {error.hint}".strip() + "\n")
 
     async def status(self) -> JsonObject:
         """The state of every server, for people and programs."""

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
 from ..model import FinishedExchange
+from .levels import Levels, Measured
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
 """Upper bounds of the latency classes: a cached read takes milliseconds, a large search a minute."""
-
-REFUSED = "refused"
-"""The interaction of a request that the guards did not let in."""
 
 
 class Metrics:
@@ -26,9 +22,6 @@ class Metrics:
 
         def counter(name: str, words: str, *labels: str) -> Counter:
             return Counter(f"fhir_auth_proxy_{name}", words, ("server", *labels), registry=self._registry)
-
-        def gauge(name: str, words: str) -> Gauge:
-            return Gauge(f"fhir_auth_proxy_{name}", words, ("server",), registry=self._registry)
 
         def histogram(name: str, words: str, *labels: str) -> Histogram:
             return Histogram(
@@ -56,20 +49,22 @@ class Metrics:
         self._failures = counter(
             "sign_in_failures", "Requests for which there was no token, by what went wrong.", "kind"
         )
-        self._token_seconds = gauge(
-            "token_seconds_to_expiry", "Seconds until the token in use expires; NaN where that is not known."
+        self._retries = counter("retries", "Requests that were sent to the server again.")
+        self._counted = (
+            *(self._exchanges, self._seconds, self._upstream_seconds, self._bytes),
+            *(self._tokens, self._failures, self._retries),
         )
-        self._client_connections = gauge("client_connections", "Connections of tools that are open.")
-        self._upstream_connections = gauge("upstream_connections", "Connections to the server that are open.")
+        self._levels = Levels()
+        self._registry.register(self._levels)
 
     def exchange(self, server: str, finished: FinishedExchange) -> None:
         """Count an exchange."""
-        interaction = finished.classified.interaction.value if finished.classified else REFUSED
-        self._exchanges.labels(server, interaction, f"{finished.status // 100}xx").inc()
-        self._seconds.labels(server, interaction).observe(finished.seconds)
+        self._exchanges.labels(server, finished.kind, f"{finished.status // 100}xx").inc()
+        self._seconds.labels(server, finished.kind).observe(finished.seconds)
         if finished.upstream_seconds is not None:
             self._upstream_seconds.labels(server).observe(finished.upstream_seconds)
         self._bytes.labels(server).inc(finished.sent_bytes)
+        self._retries.labels(server).inc(max(0, finished.attempts - 1))
 
     def token(self, server: str) -> None:
         """Count a token that is used for the first time."""
@@ -79,18 +74,22 @@ class Metrics:
         """Count a request for which there was no token."""
         self._failures.labels(server, kind).inc()
 
-    def measure(
-        self,
-        server: str,
-        *,
-        token_seconds: Callable[[], float],
-        client_connections: Callable[[], float],
-        upstream_connections: Callable[[], float],
-    ) -> None:
-        """Read these whenever the metrics are asked for."""
-        self._token_seconds.labels(server).set_function(token_seconds)
-        self._client_connections.labels(server).set_function(client_connections)
-        self._upstream_connections.labels(server).set_function(upstream_connections)
+    def measure(self, measured: Measured) -> None:
+        """Read this one's levels whenever the metrics are asked for."""
+        self._levels.measured.append(measured)
+
+    def forget(self, measured: Measured) -> None:
+        """Read them no more."""
+        self._levels.measured.remove(measured)
+        self.tidy()
+
+    def tidy(self) -> None:
+        """Drop the counts of servers that nobody serves any more."""
+        served = {measured.server for measured in self._levels.measured}
+        for metric in self._counted:
+            counted = {sample.labels["server"] for family in metric.collect() for sample in family.samples}
+            for server in counted - served:
+                metric.remove_by_labels({"server": server})
 
     def text(self) -> bytes:
         """Everything, in the text format 0.0.4, which every scraper reads."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -14,6 +15,8 @@ from ..errors import ProxyError, RequestRefused
 from ..model import Credentials, FinishedExchange, Rejection
 from ..rules.claims import Identity, identity
 from .metrics import Metrics
+
+logger = logging.getLogger(__name__)
 
 REACHED_FOR = 30.0
 """Seconds for which an answer of the server counts as a sign that it is there: probes come every ten."""
@@ -149,6 +152,8 @@ class ServerWatch:
         is_new = credentials is not None and credentials != self._credentials
         self._credentials = credentials
         self._identity = identity(credentials) if credentials is not None else Identity()
+        if is_new:
+            logger.debug("A new token for %s; it is good for %.0f seconds.", self._server, self.token_seconds)
         if is_new and self._metrics is not None:
             self._metrics.token(self._server)
 

@@ -1,13 +1,13 @@
 """Ways to obtain credentials, one file each.
 
-`seams` says what an Authenticator is and what it needs from outside. `cache` keeps one token for all who ask,
-`gate` looks at what comes out.
+`seams` says what an Authenticator is and what it needs from outside, `sources` what a token is and who makes
+one. `cache` keeps one token for all who ask, `gate` looks at what comes out.
 A way to sign in is a TokenSource under that cache: an app's (`app`, by `client_secret`, `client_certificate` or
 `workload_identity`, with what `proofs` sends), or a person's (`person`, by `interactive` or `device_code`).
-They reach Entra ID through `entra`, where MSAL lives, at the authority that `authorities` decides on and for
-what `registration` says; `answers` and `aadsts` turn refusals into errors. `token_caches` says where sign-ins
-outlive the process, and `keeping` what such a place offers: files and keyrings (`kept`), or an entry that replicas
-share (`shared`, sealed by `seal`, in `redis_entries`). Others have their tokens made
+They reach Entra ID through `entra`, with MSAL in its `msal_room`, at the authority that `authorities` decides on
+and for what `registration` says; `answers` and `aadsts` turn refusals into errors. `token_caches` says where
+sign-ins outlive the process, and `keeping` what such a place offers: files and keyrings (`kept`), or an entry that
+replicas share (`shared`, sealed by `seal`, in `redis_entries`). Others have their tokens made
 elsewhere: `managed_identity` by the machine, `azure_tools` and `command` by a program, whose output `printed`
 reads. `identities` says which of them the settings give, for `auto`. `storage` has the same identity's tokens
 for storage accounts.

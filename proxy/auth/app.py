@@ -9,13 +9,14 @@ from ..config import AuthMethod, ServerConfig
 from ..config.checks import NEEDS
 from ..model import Rejection
 from ..rules.rejections import refused_after_sign_in
-from .cache import AccessToken, CachedAuthenticator
+from .cache import CachedAuthenticator
 from .claims import ClaimsChallenges
 from .clock import Clock
 from .entra import Entra
 from .proofs import Proof
 from .registration import Permission, authority_when_needed, registration, require
 from .seams import Authenticator, Seams
+from .sources import AccessToken
 from .threads import in_thread
 from .token_caches import app_place
 

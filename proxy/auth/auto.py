@@ -22,8 +22,9 @@ from ..errors import (
 )
 from ..model import Challenge, Credentials, Rejection, ResponseHead
 from ..rules.challenges import bearer, one_line, parse_challenges
+from ..rules.scopes import other_scopes
 from .anonymous import AnonymousAuthenticator
-from .authorities import Authority, asks_for_entra, authority, wrong_cloud
+from .authorities import Authority, asks_for_entra, authority
 from .identities import APP_METHODS, IDENTITIES, configured
 from .seams import Authenticator, Explain, Probe, Seams, Versatile
 
@@ -160,7 +161,7 @@ class AutoAuthenticator:
             made = self._make(method, _answering(head))
         except ConfigError as error:
             return _Unable(error)
-        self._tell(self._announcement(method, chosen))
+        self._tell(self._announcement(method, chosen, challenges))
         return made
 
     def _method(self) -> AuthMethod:
@@ -188,12 +189,11 @@ class AutoAuthenticator:
         self._tell(f"{self._config.base_url} asks for a sign-in; {what} is used")
         return made
 
-    def _announcement(self, method: AuthMethod, chosen: Authority) -> str:
+    def _announcement(self, method: AuthMethod, chosen: Authority, challenges: Sequence[Challenge]) -> str:
         who = f"the app {self._config.client_id} signs in" if method in APP_METHODS else "you sign in"
-        warning = wrong_cloud(self._config, chosen)
-        return f"{self._config.base_url} asks for Entra ID; {who} at {chosen.url}" + (
-            f". Beware: {warning}" if warning else ""
-        )
+        off = (chosen.wrong_cloud, other_scopes(challenges))
+        warnings = "".join(f". Beware: {warning}" for warning in off if warning)
+        return f"{self._config.base_url} asks for Entra ID; {who} at {chosen.url}{warnings}"
 
     def _unused(self) -> str:
         unused = [IDENTITIES[method].name for method in configured(self._config)]

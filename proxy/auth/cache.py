@@ -11,9 +11,8 @@ import asyncio
 import copy
 import logging
 import math
-import re
-from dataclasses import dataclass, field, replace
-from typing import Protocol, runtime_checkable
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 from cachetools import LRUCache, TLRUCache
 
@@ -27,6 +26,7 @@ from ..errors import (
 from ..model import Credentials, Rejection
 from .clock import Clock
 from .seams import Authenticator, Explain
+from .sources import AccessToken, Person, TokenSource, VersatileSource
 
 LEEWAY = 30.0
 """Seconds before its expiry from which a token is not sent any more: it has to arrive alive, and clocks
@@ -55,59 +55,8 @@ SET_BACK = 5.0
 
 _CURRENT = "current"
 
-_B64TOKEN = re.compile(r"[A-Za-z0-9\-._~+/]+=*")
-"""RFC 6750 section 2.1."""
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class AccessToken:
-    """A bearer token with its times in Unix seconds; `refresh_at` is when the issuer wants it renewed."""
-
-    value: str = field(repr=False)
-    expires_at: float
-    refresh_at: float
-
-    def credentials(self) -> Credentials:
-        """The token as it goes into the `Authorization` field; AuthenticationFailed where it cannot."""
-        if not _B64TOKEN.fullmatch(self.value):
-            raise AuthenticationFailed(
-                "The access token holds characters that none may hold (RFC 6750 section 2.1)",
-                hint="Give the token alone: no quotes, no prefix, no line breaks.",
-            )
-        return Credentials(b"Bearer " + self.value.encode("ascii"))
-
-
-class TokenSource(Protocol):
-    """One way to obtain tokens, without troubling a person."""
-
-    async def acquire(self, *, rejected: Rejection | None) -> AccessToken:
-        """A token; where `rejected` is set, none of those that the source holds already."""
-
-    async def close(self) -> None:
-        """Stop what is under way."""
-
-
-@runtime_checkable
-class VersatileSource(Protocol):
-    """A TokenSource whose identity can have tokens for other audiences as well."""
-
-    def beside(self, audience: str) -> TokenSource:
-        """The same for another audience; closed by itself, and asks nobody to sign in."""
-
-
-class Person(Protocol):
-    """The person who can sign in where the source alone gets no further."""
-
-    patience: float
-    """Seconds that a request is held while the person signs in; tools have time limits of their own."""
-
-    async def sign_in(self, reason: SignInRequired) -> AccessToken:
-        """Ask for a sign-in and wait for it, within the configured time."""
-
-    def awaited(self) -> SignInRequired | None:
-        """What a request is told that waits no longer; None while no sign-in is open."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,15 +84,23 @@ class CachedAuthenticator:
     """An Authenticator for one identity, around the source of its tokens.
 
     Belongs to one event loop. Raises what the source raises, each time as an exception of its own.
+    `is_outdated` is asked for each request; where it says so, nothing that is kept is used any more.
     """
 
     def __init__(
-        self, source: TokenSource, clock: Clock, explain: Explain, person: Person | None = None
+        self,
+        source: TokenSource,
+        clock: Clock,
+        explain: Explain,
+        person: Person | None = None,
+        *,
+        is_outdated: Callable[[], bool] | None = None,
     ) -> None:
         self._source = source
         self._clock = clock
         self._explain = explain
         self._person = person
+        self._is_outdated = is_outdated
         self._held: TLRUCache[str, _Held] = TLRUCache(
             1, ttu=lambda _key, held, _now: held.usable_until, timer=clock.time
         )
@@ -159,10 +116,17 @@ class CachedAuthenticator:
         now = self._now()
         if rejected is not None:
             self._drop(rejected, now)
+        if self._is_outdated is not None and self._is_outdated():
+            self._held.clear()
         held = self._held.get(_CURRENT)
         if held is None:
             return await self._acquired(rejected)
-        if now >= held.refresh_at and now >= self._ahead_from and self._flight is None:
+        if (
+            now >= held.refresh_at
+            and now >= self._ahead_from
+            and self._flight is None
+            and not self._is_closed
+        ):
             self._start(None, is_ahead=True)
         return held.credentials
 
@@ -173,12 +137,11 @@ class CachedAuthenticator:
         return CachedAuthenticator(self._source.beside(audience), self._clock, explain)
 
     async def close(self) -> None:
-        """Stop what is under way; whoever waits gets ProxyUnavailable."""
+        """Stop what is under way; whoever waits gets ProxyUnavailable. A token that is held stays of use."""
         self._is_closed = True
         if self._flight is not None:
             self._flight.task.cancel()
             await asyncio.wait({self._flight.task})
-        self._held.clear()
         await self._source.close()
 
     def _now(self) -> float:

@@ -8,13 +8,14 @@ from ..config import ServerConfig
 from ..errors import IdentityProviderUnavailable, SignInRequired
 from ..rules.rejections import refused_after_sign_in
 from .answers import cleaned
-from .cache import AccessToken, CachedAuthenticator
+from .cache import CachedAuthenticator
 from .clock import Clock
 from .entra import Entra
 from .people import People
 from .person import Announce, PersonalSource
 from .registration import Permission, authority_when_needed, registration, require
 from .seams import Authenticator, Seams
+from .sources import AccessToken
 from .token_caches import personal_place
 
 

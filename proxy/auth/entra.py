@@ -1,91 +1,31 @@
-"""The room of MSAL: the module that calls it for Entra ID, and that knows its exceptions and its habits.
+"""One app registration at Entra ID: what it asks for, and who has signed in.
 
-MSAL blocks, so every call runs in a thread of its own, with a limit on the whole. It serves as the protocol
-alone: what is kept, when it is renewed and who waits is decided above, in `cache`. It is imported in the
-first such thread, since that takes 0.2 s. Calls to one Entra object wait for each other.
+MSAL serves as the protocol alone: what is kept, when it is renewed and who waits is decided above, in `cache`.
+Calls to one Entra object wait for each other.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, TypeVar
-from urllib.parse import urlsplit
+from dataclasses import replace
 
-from ..errors import AuthenticationFailed, IdentityProviderUnavailable, SignInRequired
+from ..errors import AuthenticationFailed, SignInRequired
 from ..rules.accounts import Account
 from .answers import Answer, Question, refusal, seconds, senseless, token
 from .authorities import Authority
-from .cache import AccessToken
 from .clock import Clock
 from .flows import CodeFlow, DeviceFlow
-from .keeping import Keeping, Obtained, Place, Tokens, TurnLost
+from .keeping import Obtained, Place, Tokens
 from .kept import account_of_entry
+from .msal_room import LIMITS, Outcome, Room, Rooms, TimeLimits, outages
 from .people import People, account_in
-from .proofs import Proof, credential
+from .proofs import Proof
 from .registration import Registration
-from .threads import in_thread
-
-if TYPE_CHECKING:
-    import msal
-
-    from .http import EntraHttp
-
-Outcome = TypeVar("Outcome")
-
-CAPABILITIES = ("CP1",)
-"""Told to Entra ID with each request: claims challenges are understood here (Microsoft, "Claims challenges,
-claims requests, and client capabilities")."""
+from .sources import AccessToken
 
 PENDING = frozenset({"authorization_pending", "slow_down"})
 """Errors of a device code that mean: ask again later (RFC 8628 section 3.5)."""
-
-# MSAL logs an answer that it cannot read as it came, tokens included, and codes at debug level.
-_msal_log = logging.getLogger("msal")
-_msal_log.addHandler(logging.NullHandler())
-_msal_log.propagate = False
-_msal_log.setLevel(logging.CRITICAL + 1)
-
-
-@dataclass(frozen=True, slots=True)
-class TimeLimits:
-    """Seconds for a TCP connection with TLS, for a silence, and for all the requests of one call together.
-
-    A request is answered within 30 s when Entra ID hangs: connect and read after each other fit in `total`.
-    """
-
-    connect: float = 5.0
-    read: float = 20.0
-    total: float = 28.0
-
-
-@dataclass(frozen=True, slots=True)
-class _Room:
-    """An MSAL application with its memory of refusals and its connections."""
-
-    authority: Authority
-    proof: Proof | None = field(repr=False)
-    app: msal.ClientApplication = field(repr=False)
-    replays: dict[str, object] = field(repr=False)
-    http: EntraHttp = field(repr=False)
-    keeping: Keeping | None = None
-
-    def look(self) -> Tokens:
-        """The access tokens that others share now."""
-        return {} if self.keeping is None else self.keeping.look(self.app.token_cache)
-
-    def shared(self) -> AbstractContextManager[Tokens]:
-        """Work with what is kept as it is now, alone among all processes."""
-        return nullcontext({}) if self.keeping is None else self.keeping.shared(self.app.token_cache)
-
-    def close(self) -> None:
-        """Close the idle connections."""
-        self.http.close()
-        if self.keeping is not None:
-            self.keeping.close()
 
 
 class Entra:
@@ -100,7 +40,7 @@ class Entra:
         authority: Callable[[], Awaitable[Authority]],
         registration: Registration,
         clock: Clock,
-        limits: TimeLimits = TimeLimits(),
+        limits: TimeLimits = LIMITS,
         *,
         people: People | None = None,
         place: Place | None = None,
@@ -112,14 +52,13 @@ class Entra:
         self._scopes = [registration.scope]
         self._clock = clock
         self._limits = limits
-        self._room: _Room | None = None
+        self._rooms = Rooms(registration, limits, place)
         self._people = people
         self._place = place
         self._issued: dict[str, str] = {}
         self._entry: Mapping[str, str] | None = None
         self._claims: str | None = None
         self._somebody_was_refused = False
-        self._is_closed = False
         self._turn = asyncio.Lock()  # a refresh token is replaced by its use
         self.account: Account | None = None
         """Whoever has signed in last; None before."""
@@ -138,10 +77,10 @@ class Entra:
         take the last one.
         """
 
-        def ask(room: _Room) -> Answer:
+        def ask(room: Room) -> Answer:
             room.app.remove_tokens_for_client()
             acquire = room.app.acquire_token_for_client
-            return _mapping(acquire(self._scopes, claims_challenge=claims, **_outages()))
+            return _mapping(acquire(self._scopes, claims_challenge=claims, **outages()))
 
         return await self._call(
             lambda room: self._obtained(room, self._registration, ask, was_refused=was_refused), proof
@@ -181,7 +120,7 @@ class Entra:
         if self._entry is None and self._place is None:
             raise SignInRequired("Nobody has signed in yet", hint="Sign in.")
 
-        def ask(room: _Room) -> Answer:
+        def ask(room: Room) -> Answer:
             if self._entry is None:
                 self._pick(room)
             answer = room.app.acquire_token_silent_with_error(
@@ -189,7 +128,7 @@ class Entra:
                 self._entry,
                 force_refresh=force,
                 claims_challenge=claims,
-                **_outages(),
+                **outages(),
             )
             if not answer:
                 raise SignInRequired(
@@ -202,7 +141,7 @@ class Entra:
     async def code_flow(self, redirect_uri: str) -> CodeFlow:
         """Begin a sign-in in the browser; the first lets the person choose the account, others name it."""
 
-        def ask(room: _Room) -> Answer:
+        def ask(room: Room) -> Answer:
             name = self.account_name or (self._people.expected if self._people is not None else "")
             who = {"login_hint": name} if name else {}
             if not name or self._somebody_was_refused:
@@ -223,7 +162,7 @@ class Entra:
     async def redeemed(self, flow: CodeFlow, answer: Mapping[str, str]) -> AccessToken:
         """The token for what the browser brought back."""
 
-        def ask(room: _Room) -> AccessToken:
+        def ask(room: Room) -> AccessToken:
             asked_at = self._clock.time()
             with room.shared() as tokens:
                 redeem = room.app.acquire_token_by_auth_code_flow
@@ -234,7 +173,7 @@ class Entra:
     async def device_flow(self) -> DeviceFlow:
         """Begin a sign-in on another device."""
 
-        def ask(room: _Room) -> Answer:
+        def ask(room: Room) -> Answer:
             return _mapping(room.app.initiate_device_flow(self._scopes, claims_challenge=self._claims))
 
         answer = await self._call(ask)
@@ -249,7 +188,7 @@ class Entra:
     async def polled(self, flow: DeviceFlow) -> AccessToken | None:
         """Ask once whether the person is done: the token, or None for not yet."""
 
-        def ask(room: _Room) -> AccessToken | None:
+        def ask(room: Room) -> AccessToken | None:
             flow.flow["latest_attempt_at"] = 0  # MSAL warns by its own clock; the caller waits by ours
             poll = room.app.acquire_token_by_device_flow
             asked_at = self._clock.time()
@@ -262,12 +201,10 @@ class Entra:
 
     def close(self) -> None:
         """Close the idle connections; a call that hangs is left to itself and closes its own at its end."""
-        self._is_closed = True
-        if self._room is not None:
-            self._room.close()
+        self._rooms.close()
 
     def _obtained(
-        self, room: _Room, registration: Registration, ask: Callable[[_Room], Answer], *, was_refused: bool
+        self, room: Room, registration: Registration, ask: Callable[[Room], Answer], *, was_refused: bool
     ) -> AccessToken:
         """A token that another replica has obtained, or the one that is asked for, for all of them."""
         found = self._found(room, registration, room.look(), was_refused=was_refused)
@@ -284,7 +221,7 @@ class Entra:
             return self._put(tokens, token(answer, question, asked_at), asked_at, registration)
 
     def _found(
-        self, room: _Room, registration: Registration, tokens: Tokens, *, was_refused: bool
+        self, room: Room, registration: Registration, tokens: Tokens, *, was_refused: bool
     ) -> AccessToken | None:
         if not tokens:
             return None
@@ -316,7 +253,7 @@ class Entra:
         obtained = token(answer, self._question(by_person=True), asked_at)
         return self._put(tokens, obtained, asked_at, self._registration)
 
-    def _pinned(self, room: _Room, result: object) -> Answer:
+    def _pinned(self, room: Room, result: object) -> Answer:
         """The answer to a sign-in; from now on its account is the one that is renewed.
 
         SignInRequired for an account that the settings refuse, of which nothing is kept then.
@@ -339,7 +276,7 @@ class Entra:
         self._claims, self._somebody_was_refused = None, False
         return answer
 
-    def _pick(self, room: _Room) -> None:
+    def _pick(self, room: Room) -> None:
         """Go on as the one account that is kept and that the settings take.
 
         SignInRequired where there is none, AuthenticationFailed where there are several.
@@ -363,111 +300,18 @@ class Entra:
         ((self.account, self._entry),) = found.values()
 
     def _question(self, *, by_person: bool) -> Question:
-        tenant = self._authority.tenant if self._authority is not None else ""
-        return Question(self._registration, tenant, by_person)
+        where = self._authority
+        if where is None:
+            return Question(self._registration, "", by_person)
+        return Question(self._registration, where.tenant, by_person, where.wrong_cloud)
 
-    async def _call(self, ask: Callable[[_Room], Outcome], proof: Proof | None = None) -> Outcome:
+    async def _call(self, ask: Callable[[Room], Outcome], proof: Proof | None = None) -> Outcome:
         if self._authority is None:
             self._authority = await self._ask_authority()
-        authority = self._authority
-        try:
-            async with self._turn, asyncio.timeout(self._limits.total):
-                return await in_thread(lambda: self._in_thread(authority, proof, ask))
-        except TimeoutError:
-            raise IdentityProviderUnavailable(
-                f"{_host(authority)} did not answer within {self._limits.total:g} seconds",
-                hint="Try again; look at the network between here and there.",
-            ) from None
-
-    def _in_thread(
-        self, authority: Authority, proof: Proof | None, ask: Callable[[_Room], Outcome]
-    ) -> Outcome:
-        import msal  # noqa: PLC0415  it takes 0.2 s, which not every way to sign in needs, and no start
-
-        from .http import RequestException, unavailable  # noqa: PLC0415  the same for requests
-
-        try:
-            room = self._entered(authority, proof)
-            room.replays.clear()  # MSAL would answer a refused request with the same refusal for a minute
-            try:
-                return ask(room)
-            except TurnLost:  # nothing was sent
-                return ask(room)
-        except RequestException as error:
-            raise unavailable(error, _host(authority)) from error
-        except (
-            msal.exceptions.MsalError,
-            AssertionError,
-            AttributeError,
-            LookupError,
-            RuntimeError,
-            TypeError,
-            ValueError,
-        ) as error:
-            raise senseless(type(error).__name__) from error
-        finally:
-            if self._is_closed and self._room is not None:
-                self._room.close()
-
-    def _entered(self, authority: Authority, proof: Proof | None) -> _Room:
-        """The MSAL application: built when first needed, since that asks the authority, and per proof."""
-        room = self._room
-        if room is not None and room.proof != proof:
-            room.close()
-            room = None
-        if room is None:
-            room = self._room = self._built(authority, proof)
-        return room
-
-    def _built(self, authority: Authority, proof: Proof | None) -> _Room:
-        import msal  # noqa: PLC0415  as above
-
-        from .http import EntraHttp, RequestException  # noqa: PLC0415  as above
-
-        keeping = self._place(authority) if self._place is not None else None
-        check = keeping.check if keeping is not None else lambda: None
-        http = EntraHttp(self._registration.ca_bundle, self._limits.connect, self._limits.read, check)
-        replays: dict[str, object] = {}
-        room = None
-        application = msal.PublicClientApplication if proof is None else msal.ConfidentialClientApplication
-        try:
-            app = application(
-                self._registration.client_id,
-                client_credential=credential(proof),
-                authority=authority.url,
-                instance_discovery=False,  # `authorities` has judged the host; nobody else is asked about it
-                http_client=http,
-                http_cache=replays,
-                client_capabilities=list(CAPABILITIES),
-                token_cache=msal.SerializableTokenCache(),
-            )
-            room = _Room(authority, proof, app, replays, http, keeping)
-        except RequestException:  # some are ValueErrors as well
-            raise
-        except ValueError as error:
-            raise AuthenticationFailed(
-                f"{_host(authority)} knows no tenant {authority.tenant!r}",
-                hint="Check the tenant (--tenant, AZURE_TENANT_ID) and the cloud that it is in.",
-            ) from error
-        finally:
-            if room is None:
-                http.close()
-        return room
-
-
-def _outages() -> dict[str, object]:
-    """The exceptions for which MSAL falls back on a token that is still good."""
-    import msal  # noqa: PLC0415  as above
-
-    from .http import RequestException  # noqa: PLC0415  as above
-
-    return {"http_exceptions": (RequestException, msal.exceptions.MsalServiceError)}
+        async with self._turn:
+            return await self._rooms.outcome(ask, self._authority, proof)
 
 
 def _mapping(result: object) -> Answer:
     """What MSAL returns; empty for None, which means that it has nothing to work with."""
     return result if isinstance(result, dict) else {}
-
-
-def _host(authority: Authority) -> str:
-    return urlsplit(authority.url).netloc

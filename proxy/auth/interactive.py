@@ -9,7 +9,7 @@ from functools import partial
 from ..config import ServerConfig
 from ..errors import ProxyError
 from ..rules.rejections import refused_after_sign_in
-from .cache import AccessToken, CachedAuthenticator
+from .cache import CachedAuthenticator
 from .entra import Entra
 from .flows import CodeFlow
 from .people import People
@@ -17,6 +17,7 @@ from .person import Announce, PersonalSource
 from .receiver import LOOPBACK, Receiver
 from .registration import Permission, authority_when_needed, registration, require
 from .seams import Authenticator, Browser, Seams
+from .sources import AccessToken
 from .threads import in_thread
 from .token_caches import personal_place
 

@@ -9,7 +9,8 @@ from typing import Protocol
 
 from ..errors import IdentityProviderUnavailable
 from .authorities import Authority
-from .cache import RENEW_AHEAD, AccessToken
+from .cache import RENEW_AHEAD
+from .sources import AccessToken
 
 FRESH = 60.0
 """Seconds for which a shared token counts as new to somebody whose own one was refused: a token that is older

@@ -18,9 +18,10 @@ from ..model import Rejection
 from ..rules.audiences import audience
 from ..rules.rejections import refused_after_sign_in
 from .answers import cleaned, seconds
-from .cache import AccessToken, CachedAuthenticator
+from .cache import CachedAuthenticator
 from .clock import Clock
 from .seams import Authenticator, Seams
+from .sources import AccessToken
 from .threads import in_thread
 
 if TYPE_CHECKING:

@@ -9,10 +9,10 @@ from typing import Protocol
 from ..config import ServerConfig
 from ..errors import SignInRequired
 from ..model import Rejection
-from .cache import AccessToken, TokenSource
 from .claims import ClaimsChallenges
 from .entra import Entra
 from .seams import Seams
+from .sources import AccessToken, TokenSource
 
 Announce = Callable[[str], None]
 """Takes the sentence that tells where to sign in, for the terminal and for requests that wait."""

@@ -8,9 +8,9 @@ from dataclasses import asdict, dataclass, field
 from hashlib import sha256
 from typing import Literal
 
-from .cache import AccessToken
 from .keeping import Obtained, Tokens
 from .kept import Sections, sections_of
+from .sources import AccessToken
 
 FORMAT = 1
 

@@ -54,6 +54,7 @@ COMMANDS = MappingProxyType(
         "demo": Listed(".demo", "Show it all working, without an Azure account."),
         "wait": Listed(".wait", "Wait until a proxy that starts is ready."),
         "status": Listed(".status", "Show what a running proxy serves, and what is wrong."),
+        "reload": Listed(".reload", "Have a proxy that runs take its settings anew."),
         "stop": Listed(".stop", "Stop a proxy that runs, once its exchanges are over."),
         "sandbox": Listed(".sandbox", "Start a tenant like Entra ID and a FHIR server, for your own tool."),
         "init": Listed(".init", "Write a configuration file, after three questions."),

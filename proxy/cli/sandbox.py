@@ -12,7 +12,7 @@ from ..errors import ConfigError
 from ..sandbox import Sandbox
 from ..sandbox.fhir import SPELLINGS
 from ..sandbox.tenant import DESKTOP, POPULATION, SECRET, SERVICE
-from ..server import Stop, signals
+from ..signals import Stop, signals
 from .logs import set_up_logging
 
 

@@ -14,6 +14,7 @@ from .values import (
     AdminListenSetting,
     AllowedHost,
     AllowedInteraction,
+    AllowedOrigin,
     AuthorityHost,
     Connections,
     HttpsUrl,
@@ -86,6 +87,12 @@ class ServerConfig(BaseModel):
             default=(),
             description="More names by which tools may call the listener, such as a container's name.",
         )
+    )
+    allow_origins: Annotated[
+        tuple[AllowedOrigin, ...], Shown("Listener", "ORIGIN", singular="allow_origin")
+    ] = Field(
+        default=(),
+        description="Origins whose web pages may use the listener.",
     )
     key: Annotated[SecretStr | None, Shown("Listener")] = Field(
         default=None,

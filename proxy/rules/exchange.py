@@ -26,10 +26,11 @@ from ..model import Credentials, Fields, Interaction, Rejection, RequestHead, Re
 from .binaries import answer_is_fhir, sparing_content
 from .bodies import BodyPath
 from .capabilities import is_smart_configuration, security_remover
-from .challenges import parse_challenges
+from .challenges import parse_challenges, wanted_claims
 from .coding import accept_encoding, acceptable, decoder
 from .correlation import answered
-from .guards import Listener, guard
+from .echoes import without_token
+from .guards import guard
 from .headers import (
     ATTEMPTS_FIELD,
     REQUEST_URL_FIELDS,
@@ -41,9 +42,12 @@ from .headers import (
     response_fields,
 )
 from .interactions import classify
+from .listener import Listener
+from .origins import shared
 from .outcome import outcome
 from .policy import Policy
 from .rejections import refused_after_sign_in
+from .representations import DECODED_VOUCHING_FIELDS, VOUCHING_FIELDS, transformed
 from .retries import is_repeatable
 from .rewriting import Rewriter, request_rewriter, response_rewriter
 from .urls import UrlMap
@@ -53,15 +57,7 @@ BODILESS_STATUSES = frozenset({204, 304})
 
 PARTIAL_CONTENT = 206
 UNAUTHORIZED = 401
-
-VOUCHING_FIELDS = frozenset(
-    {b"accept-ranges", b"content-digest", b"content-length", b"content-md5", b"digest", b"repr-digest"}
-)
-"""Fields about bytes that are no longer the same once a body is rewritten (RFC 9530, RFC 9110 section 14.3)."""
-
-
-DECODED_VOUCHING_FIELDS = VOUCHING_FIELDS | {b"content-encoding"}
-"""The same where its coding is undone on the way."""
+FORBIDDEN = 403
 
 RESPONSE_MAPPED_FIELDS = RESPONSE_URL_FIELDS | RESPONSE_LINK_FIELDS
 
@@ -164,7 +160,7 @@ class Exchange:
             return None
         if not coding:
             return BodyPath((rewriter,))
-        decoding = decoder(coding, BodyTooLarge)
+        decoding = decoder(coding, BadRequest, BodyTooLarge)
         if decoding is None:
             raise CodingNotSupported(
                 f"The body's Content-Encoding is {coding[:40]!r}, which this proxy cannot read.",
@@ -216,13 +212,17 @@ class Exchange:
     def rejection(self, head: ResponseHead) -> Rejection | None:
         """What to tell the authenticator about a 401, None where the answer goes on to the tool.
 
-        Raises AuthenticationFailed where renewed credentials have been refused as well.
+        A 403 counts where it asks for other claims in the token, as services did before there was a 401 for it;
+        where it remains, it is the server's answer. Raises AuthenticationFailed where renewed credentials have
+        been refused as well.
         """
-        if head.status != UNAUTHORIZED:
+        if head.status not in {UNAUTHORIZED, FORBIDDEN}:
             return None
         if self._credentials is None and b"authorization" in self._head.fields:
             return None  # What was refused is the tool's own, before a server that gets nothing from us.
-        challenges = parse_challenges(_without_token(head.fields, self._credentials))
+        challenges = parse_challenges(without_token(head, self._credentials).fields)
+        if head.status == FORBIDDEN and (self._is_renewed or not wanted_claims(challenges)):
+            return None
         if self._is_renewed:
             raise refused_after_sign_in(self._rules.config, challenges)
         self._is_renewed = True
@@ -249,16 +249,15 @@ class Exchange:
     def client_response(self, head: ResponseHead) -> tuple[ResponseHead, BodyPath | None]:
         """The answer's head as the tool gets it, and what its body goes through on the way."""
         rules = self._rules
+        head = without_token(head, self._credentials)
         fields = response_fields(head.fields, keep_challenges=self._credentials is None)
         if rules.rewrites and head.fields.holds_any(RESPONSE_MAPPED_FIELDS):
             fields = _mapped(fields, RESPONSE_URL_FIELDS, self._location_down)
             fields = _mapped(fields, RESPONSE_LINK_FIELDS, self._link_down)
         path = self._response_path(head)
         if path is not None:
-            fields = _transformed(
-                fields, DECODED_VOUCHING_FIELDS if _coding(head.fields) else VOUCHING_FIELDS
-            )
-        fields = answered(fields, self._head.fields)
+            fields = transformed(fields, DECODED_VOUCHING_FIELDS if _coding(head.fields) else VOUCHING_FIELDS)
+        fields = shared(answered(fields, self._head.fields), self._head.fields, rules.listener)
         return _counted(ResponseHead(head.status, head.reason, fields), self.attempts), path
 
     def _response_path(self, head: ResponseHead) -> BodyPath | None:
@@ -326,10 +325,12 @@ class Exchange:
         return self._rules.url_map.link_down(value, self._local_base)
 
 
-def failure(error: ProxyError, head: RequestHead, attempts: int = 0) -> tuple[ResponseHead, bytes]:
+def failure(
+    error: ProxyError, head: RequestHead, listener: Listener, attempts: int = 0
+) -> tuple[ResponseHead, bytes]:
     """The answer to a request that failed here, in the format that the tool asked for."""
     answer, body = outcome(error, accept=head.fields.text(b"accept"), query=head.target.partition(b"?")[2])
-    answer = replace(answer, fields=answered(answer.fields, head.fields))
+    answer = replace(answer, fields=shared(answered(answer.fields, head.fields), head.fields, listener))
     return _counted(answer, attempts), body
 
 
@@ -359,33 +360,8 @@ def _asks_for_untouched_bodies(fields: Fields) -> bool:
     return True
 
 
-def _transformed(fields: Fields, dropped: Collection[bytes]) -> Fields:
-    """The fields of a representation whose body changes on the way, less those to drop."""
-    lines = []
-    for line in fields.lines:
-        name = line[0].lower()
-        if name not in dropped:
-            lines.append((line[0], _weak(line[1])) if name == b"etag" else line)
-    return Fields(tuple(lines))
-
-
-def _without_token(fields: Fields, credentials: Credentials | None) -> Fields:
-    """A 401's fields without the token that it quotes: its words go to the tool and into the log."""
-    token = credentials.authorization.partition(b" ")[2] if credentials else b""
-    return (
-        _mapped(fields, {b"www-authenticate"}, lambda value: value.replace(token, b"***"))
-        if token
-        else fields
-    )
-
-
 def _coding(fields: Fields) -> str:
     if b"content-encoding" not in fields:
         return ""
     coding = fields.text(b"content-encoding").strip().lower()
     return "" if coding == "identity" else coding
-
-
-def _weak(etag: bytes) -> bytes:
-    """The validator of a representation that was transformed on the way (RFC 9110 sections 7.7 and 8.8.1)."""
-    return etag if etag.startswith(b"W/") else b"W/" + etag

@@ -7,12 +7,12 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 
-from proxy.auth.cache import AccessToken
 from proxy.auth.keeping import Obtained, Tokens, TurnLost
 from proxy.auth.kept import Sections
 from proxy.auth.seal import Seal
 from proxy.auth.shared import Shared, Ticker
 from proxy.auth.shared_content import Content, Owner
+from proxy.auth.sources import AccessToken
 
 from ..fakes.clock import FakeClock
 from ..fakes.entries import Line, MemoryEntries

@@ -5,10 +5,10 @@ import asyncio
 import pytest
 
 from proxy.auth import Seams
-from proxy.auth.cache import AccessToken
 from proxy.auth.entra import Entra
 from proxy.auth.person import Announce, PersonalSource
 from proxy.auth.registration import Permission, authority_when_needed, registration
+from proxy.auth.sources import AccessToken
 from proxy.errors import ProxyError, SignInRequired
 
 from ..fakes.clock import FakeClock

@@ -11,13 +11,13 @@ from threading import Event
 import pytest
 
 from proxy.auth.authorities import Authority
-from proxy.auth.cache import AccessToken
 from proxy.auth.entra import Entra
 from proxy.auth.keeping import FRESH, Obtained, TurnLost
 from proxy.auth.registration import Permission, Registration
 from proxy.auth.seal import Seal
 from proxy.auth.shared import LEASE, LONGEST_TURN, PATIENCE, Shared, Ticker
 from proxy.auth.shared_content import REFRESH_TOKEN_LIFE, Content, Owner
+from proxy.auth.sources import AccessToken
 from proxy.sandbox.tenant import SECRET, SERVICE, Tenant
 
 from ..fakes.clock import FakeClock

@@ -50,7 +50,7 @@ def test_password_is_not_in_the_text_of_a_model() -> None:
 
 def test_kinds_come_from_the_models() -> None:
     assert SECRETS == {key for key, setting in SETTINGS.items() if setting.is_secret}
-    assert {"aliases", "allow", "allowed_hosts", "command", "export_storage"} == {
+    assert {"aliases", "allow", "allow_origins", "allowed_hosts", "command", "export_storage"} == {
         key for key, setting in SETTINGS.items() if setting.is_list
     }
     assert {"allow_remote", "require_organizational_account", "send_certificate_chain"} == {

@@ -23,7 +23,7 @@ COMMANDS = {
     "identity federated-credential create": {"--name", "--identity-name", "--resource-group", "--issuer", "--subject", "--audiences"},
     "identity show": {"--name", "--resource-group"},
     "role assignment create": {"--role", "--scope", "--assignee"},
-    "vm identity assign": {"--resource-group", "--name"},
+    "vm identity assign": {"--resource-group", "--name", "--identities"},
 }  # fmt: skip
 
 

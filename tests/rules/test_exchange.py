@@ -13,7 +13,7 @@ from proxy.errors import (
 )
 from proxy.model import Credentials, Fields, Interaction, RequestHead, ResponseHead
 from proxy.rules.exchange import Exchange, ServerRules
-from proxy.rules.guards import Listener
+from proxy.rules.listener import Listener
 
 TOKEN = Credentials(b"Bearer abc")
 JSON = ("Content-Type", "application/fhir+json")
@@ -240,6 +240,22 @@ def test_first_refusal_asks_for_new_credentials_and_the_second_is_told() -> None
 @pytest.mark.parametrize("status", [200, 403, 404, 429, 500])
 def test_no_other_status_is_about_credentials(status: int) -> None:
     assert signed_in().rejection(ResponseHead(status, b"", Fields.of([CHALLENGE]))) is None
+
+
+WANTS_CLAIMS = (
+    "WWW-Authenticate",
+    'Bearer error=insufficient_claims, claims={"access_token":{"polids":{"essential":true,"values":["p"]}}}',
+)
+
+
+def test_403_that_asks_for_claims_is_about_credentials_once() -> None:
+    conversation = signed_in()
+    refused = ResponseHead(403, b"No", Fields.of([WANTS_CLAIMS]))
+    rejection = conversation.rejection(refused)
+
+    assert rejection is not None
+    assert rejection.challenges[0].parameters["error"] == "insufficient_claims"
+    assert conversation.rejection(refused) is None
 
 
 def test_tools_own_refused_credentials_are_its_own_affair() -> None:
