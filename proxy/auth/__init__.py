@@ -7,7 +7,9 @@ A way to sign in is a TokenSource under that cache: an app's (`app`, by `client_
 `workload_identity`, with what `proofs` sends), or a person's (`person`, by the ways `interactive` and
 `device_code`).
 They reach Entra ID through `entra`, with MSAL in its `msal_room`, at the authority that `authorities` decides on
-and for what `registration` says; `answers` and `aadsts` turn refusals into errors. Others have their tokens made
+and for what `registration` says; `answers` and `aadsts` turn refusals into errors. `token_caches` says where
+sign-ins outlive the process, and `keeping` what such a place offers: files and keyrings (`kept`), or an entry that
+replicas share (`shared`, sealed by `seal`, in `redis_entries`). Others have their tokens made
 elsewhere: `managed_identity` by the machine, `azure_tools` and `command` by a program, whose output `printed`
 reads. `identities` says which of them the settings give, for `auto`. `storage` has the same identity's tokens
 for storage accounts.

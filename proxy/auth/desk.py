@@ -24,6 +24,7 @@ from .registration import Permission, authority_when_needed, registration, requi
 from .seams import Authenticator, Browser, Seams
 from .sources import AccessToken
 from .threads import in_thread
+from .token_caches import personal_place
 
 
 class PageWay:
@@ -123,7 +124,8 @@ def personal(config: ServerConfig, seams: Seams) -> PersonalAuthenticator:
         authority_when_needed(config, seams.probe),
         registration(config, Permission.PERSON),
         seams.clock,
-        people=People(config, seams.tell),
+        people=People(config),
+        place=personal_place(config, seams.clock, seams.tell),
     )
     ways: Mapping[AuthMethod | None, SignInWay] = {
         "interactive": BrowserWay(config, seams.browser, entra),

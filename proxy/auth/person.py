@@ -74,7 +74,7 @@ class PersonalSource:
         claims = self._claims.wanted(rejected)
         force = self._token_is_issued or rejected is not None
         is_first = self._entra.account is None
-        token = await self._entra.renewed(force=force, claims=claims)
+        token = await self._entra.renewed(force=force, claims=claims, was_refused=rejected is not None)
         self._token_is_issued = True
         if is_first:
             self._tell_who()
@@ -201,7 +201,7 @@ class _SecondAudience:
     async def acquire(self, *, rejected: Rejection | None) -> AccessToken:
         """A token by the refresh token; SignInRequired where there is none, or where consent is missing."""
         force = self._token_is_issued or rejected is not None
-        token = await self._entra.renewed_for(self._audience, force=force)
+        token = await self._entra.renewed_for(self._audience, force=force, was_refused=rejected is not None)
         self._token_is_issued = True
         return token
 
