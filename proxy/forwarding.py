@@ -12,10 +12,8 @@ from time import perf_counter
 from typing import Protocol
 from uuid import uuid4
 
-from aiohttp import web
-
 from .auth import Authenticator
-from .client import SMALL, ClientAnswer, Upload, request_head
+from .client import SMALL, ClientAnswer, ClientRequest, Upload
 from .client_limits import ClientLimits
 from .errors import ProxyError
 from .model import FinishedExchange
@@ -49,11 +47,11 @@ class Site:
     observer: Observer
 
 
-async def forward(request: web.BaseRequest, site: Site) -> web.StreamResponse:
+async def forward(request: ClientRequest, site: Site) -> ClientAnswer:
     """Answer one request of a tool: from the server, or with the OperationOutcome of what went wrong."""
     started = perf_counter()
-    head, request_id = identified(request_head(request), str(uuid4()))
-    client = ClientAnswer(request, site.limits)
+    head, request_id = identified(request.head, str(uuid4()))
+    client = ClientAnswer(request)
     exchange: Exchange | None = None
     waited: float | None = None
     failed: ProxyError | None = None
@@ -81,7 +79,7 @@ async def forward(request: web.BaseRequest, site: Site) -> web.StreamResponse:
         finished = FinishedExchange(
             classified=exchange.classified if exchange else None,
             status=client.sent_head.status if client.sent_head else CLIENT_LEFT,
-            received_bytes=request.content.total_bytes,
+            received_bytes=request.received_bytes,
             sent_bytes=client.sent_bytes,
             seconds=perf_counter() - started,
             upstream_seconds=waited,
@@ -94,11 +92,11 @@ async def forward(request: web.BaseRequest, site: Site) -> web.StreamResponse:
     return client
 
 
-async def _send(exchange: Exchange, request: web.BaseRequest, site: Site) -> Answer:
+async def _send(exchange: Exchange, request: ClientRequest, site: Site) -> Answer:
     """The server's answer, after a renewed sign-in where it refused the first one, and after its pauses."""
     credentials = await site.authenticator.credentials()
     exchange.check(credentials)
-    upload = Upload(request, exchange.request_path(), site.limits)
+    upload = Upload(request, exchange.request_path())
     await upload.hold()
     if exchange.reads_body:
         exchange.check_body(upload.held)

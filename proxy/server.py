@@ -16,7 +16,8 @@ from aiohttp import web
 
 from .admin import AdminListener, Metrics, ServerWatch
 from .auth import Authenticator, Seams, authenticator
-from .client import ClientConnection
+from .client import ClientAnswer, ClientRequest
+from .client_connection import ClientConnection
 from .client_limits import ClientLimits, SurplusConnection, require_c_parser
 from .config import Config, ServerConfig
 from .errors import ConfigError, SignInRequired
@@ -150,7 +151,7 @@ class _Front(web.Server):
     """aiohttp's server with our connections; it counts the exchanges that run."""
 
     def __init__(self, site: Site) -> None:
-        super().__init__(self._forward, handler_cancellation=True)
+        super().__init__(self._parsed, handler_cancellation=True)
         self._site = site
         self._open = 0
         self._running = 0
@@ -160,7 +161,8 @@ class _Front(web.Server):
         if self._open >= self._site.limits.connections:
             return SurplusConnection(self._site.limits.connections)
         self._open += 1
-        return ClientConnection(self, self._site.limits, self._closed)
+        fast = self._site.rules.config.front == "fast"
+        return ClientConnection(self, self._site.limits, self._exchange, self._closed, fast=fast)
 
     def _closed(self) -> None:
         self._open -= 1
@@ -169,18 +171,20 @@ class _Front(web.Server):
         """Close idle connections now, the others with their exchange, after `seconds` or at `cut`."""
         self.pre_shutdown()
         if self._running:
+            self._idle.clear()
             waits = {asyncio.ensure_future(self._idle.wait()), asyncio.ensure_future(cut.wait())}
             _, pending = await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
             for wait in pending:
                 wait.cancel()
         await self.shutdown(ABORT_SECONDS)
 
-    async def _forward(self, request: web.BaseRequest) -> web.StreamResponse:
+    async def _parsed(self, request: web.BaseRequest) -> web.StreamResponse:
+        return await ClientConnection.of(request).answer(request)
+
+    async def _exchange(self, request: ClientRequest) -> ClientAnswer:
         self._running += 1
-        self._idle.clear()
         try:
-            with ClientConnection.of(request).exchanging():
-                return await forward(request, self._site)
+            return await forward(request, self._site)
         finally:
             self._running -= 1
             if not self._running:

@@ -14,7 +14,7 @@ from dataclasses import replace
 from aiohttp import web
 
 from .. import __version__
-from ..client import request_head
+from ..client_requests import request_head
 from ..config import ListenAddress
 from ..errors import ProxyError, RequestRefused
 from ..model import is_loopback
