@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from itertools import chain
 from time import perf_counter
 from typing import Protocol
-from uuid import uuid4
 
 from .auth import Authenticator
 from .client import SMALL, ClientAnswer, ClientRequest, Upload
@@ -18,7 +17,7 @@ from .client_limits import ClientLimits
 from .errors import ProxyError
 from .model import FinishedExchange
 from .pacing import Pacing
-from .rules.correlation import identified
+from .rules.correlation import identified, new_id
 from .rules.exchange import Exchange, ServerRules, failure
 from .upstream import Answer, Upstream
 
@@ -50,13 +49,14 @@ class Site:
 async def forward(request: ClientRequest, site: Site) -> ClientAnswer:
     """Answer one request of a tool: from the server, or with the OperationOutcome of what went wrong."""
     started = perf_counter()
-    head, request_id = identified(request.head, str(uuid4()))
+    head = request.head
+    request_id, shown_id = identified(head.fields, new_id())
     client = ClientAnswer(request)
     exchange: Exchange | None = None
     waited: float | None = None
     failed: ProxyError | None = None
     try:
-        exchange = Exchange(head, site.rules)
+        exchange = Exchange(head, site.rules, request_id)
         answer = await _send(exchange, request, site)
         waited = answer.waited
         try:
@@ -69,7 +69,8 @@ async def forward(request: ClientRequest, site: Site) -> ClientAnswer:
             if error.ends_connection:
                 client.close()
             await client.send(
-                *failure(error, head, exchange.attempts if exchange else 0), body_exists=head.method != "HEAD"
+                *failure(error, head, exchange.attempts if exchange else 0, request_id),
+                body_exists=head.method != "HEAD",
             )
         else:
             client.abort()
@@ -84,7 +85,7 @@ async def forward(request: ClientRequest, site: Site) -> ClientAnswer:
             seconds=perf_counter() - started,
             upstream_seconds=waited,
             attempts=exchange.attempts if exchange else 0,
-            request_id=request_id,
+            request_id=shown_id,
             failed=failed,
         )
         _log(finished, site.rules.config.base_url.authority)
@@ -142,6 +143,9 @@ async def _deliver(answer: Answer, exchange: Exchange, client: ClientAnswer) -> 
 
 def _log(exchange: FinishedExchange, server: str) -> None:
     """One line for the exchange; no id of a resource, no query, no body: they are patient data."""
+    level = logging.INFO if exchange.failed is None else logging.WARNING
+    if not logger.isEnabledFor(level):
+        return
     fields = {
         "server": server,
         "interaction": str(exchange.classified or "refused"),
@@ -155,7 +159,7 @@ def _log(exchange: FinishedExchange, server: str) -> None:
     line = "{interaction} {status} {bytes_out}B {milliseconds:.0f}ms".format_map(fields)
     details = "in={bytes_in}B attempts={attempts} id={request_id} server={server}".format_map(fields)
     logger.log(
-        logging.INFO if exchange.failed is None else logging.WARNING,
+        level,
         "%s%s (%s)",
         line,
         f": {exchange.failed.message}" if exchange.failed else "",

@@ -27,8 +27,8 @@ from .bodies import BodyPath
 from .capabilities import is_smart_configuration, security_remover
 from .challenges import parse_challenges
 from .coding import accept_encoding, acceptable, decoder
-from .correlation import answered
-from .guards import Listener, guard
+from .correlation import id_lines
+from .guards import Listener, guard, guard_line
 from .headers import (
     ATTEMPTS_FIELD,
     REQUEST_URL_FIELDS,
@@ -40,6 +40,7 @@ from .headers import (
     response_fields,
 )
 from .interactions import classify
+from .known_fields import KnownFields, Memory
 from .outcome import outcome
 from .policy import Policy
 from .rejections import refused_after_sign_in
@@ -83,6 +84,7 @@ class ServerRules:
         self.rewrites = config.rewrite == "on"
         self.hides_auth = config.advertise_auth == "hide"
         self.accept_encoding = accept_encoding()
+        self.memory = Memory()
         self.is_confidential = config.base_url.scheme == "https" or config.base_url.is_loopback
 
     @staticmethod
@@ -104,22 +106,37 @@ class Exchange:
     Creating one runs the guards: RequestRefused means that nothing may be sent.
     """
 
-    def __init__(self, head: RequestHead, rules: ServerRules) -> None:
-        guard(head, rules.listener)
+    def __init__(self, head: RequestHead, rules: ServerRules, request_id: bytes = b"") -> None:
+        known = rules.memory.get(head.fields.lines)
+        if known is None:
+            guard(head, rules.listener)
+            known = KnownFields(
+                rewrites_bodies=rules.rewrites and not _asks_for_untouched_bodies(head.fields)
+            )
+            rules.memory.keep(head.fields, known)
+        else:
+            guard_line(head, rules.listener)
         self._head = head
         self._rules = rules
+        self._known = known
+        self._request_id = request_id
         self._credentials: Credentials | None = None
         self._is_renewed = False
         self._changes_body = False
-        self._rewrites_bodies = rules.rewrites and not _asks_for_untouched_bodies(head.fields)
+        self._rewrites_bodies = known.rewrites_bodies
         self.attempts = 0
         """How often the request has been made up for the server."""
-        key_path, target = rules.listener.without_key(head.target)
-        mount, self._target = rules.url_map.mount(target)
+        self._key_path, target = rules.listener.without_key(head.target)
+        self._mount, self._target = rules.url_map.mount(target)
         self._path = self._target.partition(b"?")[0].removeprefix(rules.base_path)
         self.classified = classify(head.method, self._path)
         rules.policy.check(head, self.classified)
-        self._local_base = rules.url_map.local_base(head.fields.get(b"host") or b"", key_path + mount)
+
+    @property
+    def _local_base(self) -> bytes:
+        """The proxy's base URL as this tool knows it."""
+        host = self._head.fields.get(b"host") or b""
+        return self._rules.url_map.local_base(host, self._key_path + self._mount)
 
     def check(self, credentials: Credentials | None) -> None:
         """Refuse what depends on whether the proxy signs in for the tool."""
@@ -138,10 +155,10 @@ class Exchange:
 
     def request_path(self) -> BodyPath | None:
         """What the request's body goes through; None where it passes as it is."""
-        fields = self._head.fields
-        media_type = fields.text(b"content-type")
         if not (self._head.body_exists and self._rewrites_bodies):
             return None
+        fields = self._head.fields
+        media_type = fields.text(b"content-type")
         rewriter = request_rewriter(media_type, self._rules.url_map)
         if rewriter is not None:
             rewriter = sparing_content(self.classified, media_type, rewriter)
@@ -166,6 +183,16 @@ class Exchange:
         """
         self._credentials = credentials
         self.attempts += 1
+        fields = self._known.to_server.get(credentials is None) or self._fields_to_server(credentials)
+        if self._head.body_exists:
+            fields = self._framed(fields, length)
+        own = id_lines(fields, self._request_id)
+        if credentials is not None:
+            own = (*own, (b"Authorization", credentials.authorization))
+        return RequestHead(self._head.method, self._target, fields.adding(*own), self._head.body_exists)
+
+    def _fields_to_server(self, credentials: Credentials | None) -> Fields:
+        """Those of the tool as they cross; what depends on this one request is still to be added."""
         rules = self._rules
         # A range counts bytes of the coded representation (RFC 9110 section 14.1.2): there the tool decides.
         decodes = self._rewrites_bodies and b"range" not in self._head.fields
@@ -178,11 +205,8 @@ class Exchange:
         if rules.rewrites and self._head.fields.holds_any(REQUEST_URL_FIELDS):
             names = REQUEST_URL_FIELDS if self._rewrites_bodies else REQUEST_URL_FIELDS - RESOURCE_FIELDS
             fields = _mapped(fields, names, rules.url_map.text_up)
-        if self._head.body_exists:
-            fields = self._framed(fields, length)
-        if credentials is not None:
-            fields = fields.adding((b"Authorization", credentials.authorization))
-        return RequestHead(self._head.method, self._target, fields, self._head.body_exists)
+        self._known.to_server[credentials is None] = fields
+        return fields
 
     @property
     def reads_body(self) -> bool:
@@ -239,7 +263,7 @@ class Exchange:
             fields = _transformed(
                 fields, DECODED_VOUCHING_FIELDS if _coding(head.fields) else VOUCHING_FIELDS
             )
-        fields = answered(fields, self._head.fields)
+        fields = fields.adding(*id_lines(head.fields, self._request_id))
         return _counted(ResponseHead(head.status, head.reason, fields), self.attempts), path
 
     def _response_path(self, head: ResponseHead) -> BodyPath | None:
@@ -304,10 +328,12 @@ class Exchange:
         return self._rules.url_map.link_down(value, self._local_base)
 
 
-def failure(error: ProxyError, head: RequestHead, attempts: int = 0) -> tuple[ResponseHead, bytes]:
+def failure(
+    error: ProxyError, head: RequestHead, attempts: int = 0, request_id: bytes = b""
+) -> tuple[ResponseHead, bytes]:
     """The answer to a request that failed here, in the format that the tool asked for."""
     answer, body = outcome(error, accept=head.fields.text(b"accept"), query=head.target.partition(b"?")[2])
-    answer = replace(answer, fields=answered(answer.fields, head.fields))
+    answer = replace(answer, fields=answer.fields.adding(*id_lines(answer.fields, request_id)))
     return _counted(answer, attempts), body
 
 

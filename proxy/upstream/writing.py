@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
 
-from ..model import RequestHead
+from ..model import RequestHead, frozen_value
 
 LAST_CHUNK = b"0\r\n\r\n"
 """The end of a chunked body without trailers (RFC 9112 section 7.1)."""
@@ -25,7 +24,7 @@ class Framing(Enum):
     CHUNKED = "chunked"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_value
 class RequestMessage:
     """A request as it goes out: the bytes of its head and how its body follows."""
 
