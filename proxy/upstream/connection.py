@@ -7,12 +7,12 @@ would become the answer to the next one, some other patient's: it closes the con
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Protocol, cast
 
 from ..errors import BadRequest, ProxyError, UpstreamProtocolError, UpstreamTimeout, UpstreamUnreachable
 from .body import Answer
-from .probing import end_is_signed, has_input
+from .probing import end_is_signed, input_of
 from .reading import ResponseReader
 from .timeouts import Timeouts
 from .writing import LAST_CHUNK, Framing, RequestMessage
@@ -44,7 +44,7 @@ class Connection(asyncio.Protocol):
         self._keeper = keeper
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
-        self._descriptor = -1
+        self._has_input: Callable[[], bool] | None = None
         self._used = False
         # The exchange under way; `_arrival` is its identity as well.
         self._arrival: asyncio.Future[Answer] | None = None
@@ -66,7 +66,7 @@ class Connection(asyncio.Protocol):
     @property
     def is_quiet(self) -> bool:
         """Whether it is open and nothing has arrived on it, not even unseen by the event loop."""
-        return not self.closed and not has_input(self._descriptor)
+        return not (self.closed or self._has_input is None or self._has_input())
 
     async def exchange(self, message: RequestMessage, body: AsyncIterator[bytes] | None) -> Answer:
         """Send a request and wait for the head of its answer; `body` is no longer read when this ends.
@@ -124,7 +124,7 @@ class Connection(asyncio.Protocol):
         if self.closed:
             self._transport.abort()
         else:
-            self._descriptor = transport.get_extra_info("socket").fileno()
+            self._has_input = input_of(transport.get_extra_info("socket").fileno())
 
     def data_received(self, data: bytes) -> None:
         """Read the answer; without a request under way there is none, and the connection is closed."""

@@ -187,10 +187,10 @@ class ResponseReader:
             raise self._error("a reason phrase that holds control characters")
         if status >= 200:
             self._http_1_0 = self._parser.get_http_version() == "1.0"
-            self._frame(status)
+            fields = self._frame(status)
             if self._end is not _End.CHUNKS:
                 self._release_parser()
-            self.head = ResponseHead(status, self._reason, Fields(tuple(self._lines)))
+            self.head = ResponseHead(status, self._reason, fields)
             return
         self.continued = self.continued or status == 100
         self._interim_bytes += len(data)
@@ -198,28 +198,23 @@ class ResponseReader:
         self._lines = []
         self._headers_done = False
 
-    def _frame(self, status: int) -> None:
-        """Decide where the body ends (RFC 9112 section 6.3) and whether the connection goes on (9.3)."""
-        lengths: list[bytes] = []
-        codings: list[bytes] = []
-        options: list[bytes] = []
-        for name, value in self._lines:
-            lower = name.lower()
-            if lower == b"content-length":
-                lengths.append(value)
-            elif lower == b"transfer-encoding":
-                codings.append(value.lower())
-            elif lower == b"connection":
-                options += [option.strip(b" \t") for option in value.lower().split(b",")]
-            elif lower == b"keep-alive":
-                self.idle_limit = _timeout(value)
+    def _frame(self, status: int) -> Fields:
+        """The fields. Decide where the body ends (RFC 9112 section 6.3), and whether the connection goes on (9.3)."""
+        fields = Fields(tuple(self._lines))
+        lengths = fields.get_all(b"content-length")
+        codings = fields.get_all(b"transfer-encoding")
+        options = fields.get_all(b"connection")
+        if options and options != (b"keep-alive",):
+            options = tuple(option.strip(b" \t") for one in options for option in one.lower().split(b","))
+        for value in fields.get_all(b"keep-alive"):
+            self.idle_limit = _timeout(value)
         self.persistent = b"close" not in options and (not self._http_1_0 or b"keep-alive" in options)
         # llhttp refuses most of these too; as they decide which bytes are whose, they stand here as well.
         if len(lengths) + len(codings) > 1:
             raise self._error("more than one Content-Length or Transfer-Encoding")
         if lengths and not (lengths[0].isdigit() and len(lengths[0]) < 19):
             raise self._error("a Content-Length that is not a number")
-        if codings and (codings[0] != b"chunked" or self._http_1_0):
+        if codings and (codings[0].lower() != b"chunked" or self._http_1_0):
             raise self._error("a Transfer-Encoding other than chunked")
         if self._without_body or status in {204, 304}:
             self.length = 0
@@ -233,6 +228,7 @@ class ResponseReader:
             self._end = _End.LENGTH
         else:
             self.persistent = False
+        return fields
 
     def _read_chunks(self, data: bytes) -> bytes:
         try:

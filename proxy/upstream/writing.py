@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import Enum
+from itertools import chain
 
 from ..model import RequestHead, frozen_value
 
@@ -50,35 +51,32 @@ def request_message(head: RequestHead, *, body_exists: bool) -> RequestMessage:
     length: bytes | None = None
     waits = False
     parts = [head.method.encode("ascii"), b" ", head.target, b" HTTP/1.1\r\n"]
-    for name, value in head.fields:
+    for name, value in head.fields.lines:
         parts += (name, b": ", value, b"\r\n")
-        lower = name.lower()
-        if lower == b"content-length":
+        size = len(name)  # tells most names from those three
+        if size == 14 and name.lower() == b"content-length":
             if length is not None or not (value.isdigit() and len(value) < 19):
                 raise ValueError("the request holds a Content-Length that is not one number")
             length = value
-        elif lower == b"transfer-encoding":
+        elif size == 17 and name.lower() == b"transfer-encoding":
             raise ValueError("the request holds a Transfer-Encoding of its own")
-        elif lower == b"expect":
+        elif size == 6 and name.lower() == b"expect":
             waits = body_exists and value.lower() == b"100-continue"
+    # Joined without what is written between them: searching for one byte is far cheaper than counting it.
+    told = b"".join((*parts[:3], *chain.from_iterable(head.fields.lines)))
+    if b"\r" in told or b"\n" in told or b"\0" in told:
+        raise ValueError("the request head holds CR, LF or NUL within a part")
     framing = Framing.NONE
-    lines = len(head.fields.lines) + 2
     if body_exists:
         framing = Framing.CHUNKED if length is None else Framing.LENGTH
         if length is None:
             parts.append(b"Transfer-Encoding: chunked\r\n")
-            lines += 1
     elif length is None:
         if head.method in _METHODS_WITH_BODY:
             parts.append(b"Content-Length: 0\r\n")
-            lines += 1
     elif int(length):
         raise ValueError("the request announces a body and has none")
     parts.append(b"\r\n")
-    data = b"".join(parts)
     if not (head.method.isalpha() and head.target.startswith(b"/") and b" " not in head.target):
         raise ValueError("the request line is not one method and one target in origin-form")
-    # Every line written above ends in one CR and one LF: any more of them came from within a part.
-    if data.count(b"\r") != lines or data.count(b"\n") != lines or b"\0" in data:
-        raise ValueError("the request head holds CR, LF or NUL within a part")
-    return RequestMessage(data, head.method, framing, int(length or 0), waits)
+    return RequestMessage(b"".join(parts), head.method, framing, int(length or 0), waits)
