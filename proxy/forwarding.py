@@ -156,13 +156,17 @@ def _log(exchange: FinishedExchange, server: str) -> None:
         "attempts": exchange.attempts,
         "request_id": exchange.request_id,
     }
-    line = "{interaction} {status} {bytes_out}B {milliseconds:.0f}ms".format_map(fields)
-    details = "in={bytes_in}B attempts={attempts} id={request_id} server={server}".format_map(fields)
     logger.log(
         level,
-        "%s%s (%s)",
-        line,
+        "%s %d %dB %.0fms%s (in=%dB attempts=%d id=%s server=%s)",
+        fields["interaction"],
+        exchange.status,
+        exchange.sent_bytes,
+        exchange.seconds * 1000,
         f": {exchange.failed.message}" if exchange.failed else "",
-        details,
+        exchange.received_bytes,
+        exchange.attempts,
+        exchange.request_id,
+        server,
         extra={"fields": fields},
     )
