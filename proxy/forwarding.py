@@ -88,7 +88,7 @@ async def forward(request: ClientRequest, site: Site) -> ClientAnswer:
             request_id=shown_id,
             failed=failed,
         )
-        _log(finished, site.rules.config.base_url.authority)
+        _log(finished, site.rules.authority)
         site.observer.finished(finished)
     return client
 

@@ -56,6 +56,11 @@ class Fields:
     def __contains__(self, name: bytes) -> bool:
         return name in (self._values or self._by_name())
 
+    @property
+    def by_name(self) -> dict[bytes, tuple[bytes, ...]]:
+        """All values by name, for whoever asks often; not to be changed."""
+        return self._values or self._by_name()
+
     def get(self, name: bytes) -> bytes | None:
         """The value of the first line of that name."""
         values = (self._values or self._by_name()).get(name)

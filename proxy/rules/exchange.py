@@ -72,7 +72,8 @@ class ServerRules:
     def __init__(self, config: ServerConfig, listener: Listener) -> None:
         self.config = config
         self.listener = listener
-        self.host = config.base_url.authority.encode("ascii")
+        self.authority = config.base_url.authority
+        self.host = self.authority.encode("ascii")
         self.base_path = config.base_url.path.encode("ascii")
         self.url_map = UrlMap(
             config.base_url,
@@ -126,7 +127,9 @@ class Exchange:
         self._rewrites_bodies = known.rewrites_bodies
         self.attempts = 0
         """How often the request has been made up for the server."""
-        self._key_path, target = rules.listener.without_key(head.target)
+        self._key_path, target = (
+            rules.listener.without_key(head.target) if rules.listener.key else (b"", head.target)
+        )
         self._mount, self._target = rules.url_map.mount(target)
         self._path = self._target.partition(b"?")[0].removeprefix(rules.base_path)
         self.classified = classify(head.method, self._path)

@@ -201,12 +201,13 @@ class ResponseReader:
     def _frame(self, status: int) -> Fields:
         """The fields. Decide where the body ends (RFC 9112 section 6.3), and whether the connection goes on (9.3)."""
         fields = Fields(tuple(self._lines))
-        lengths = fields.get_all(b"content-length")
-        codings = fields.get_all(b"transfer-encoding")
-        options = fields.get_all(b"connection")
+        values = fields.by_name.get
+        lengths = values(b"content-length", ())
+        codings = values(b"transfer-encoding", ())
+        options = values(b"connection", ())
         if options and options != (b"keep-alive",):
             options = tuple(option.strip(b" \t") for one in options for option in one.lower().split(b","))
-        for value in fields.get_all(b"keep-alive"):
+        for value in values(b"keep-alive", ()):
             self.idle_limit = _timeout(value)
         self.persistent = b"close" not in options and (not self._http_1_0 or b"keep-alive" in options)
         # llhttp refuses most of these too; as they decide which bytes are whose, they stand here as well.
