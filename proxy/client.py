@@ -158,8 +158,7 @@ class ClientAnswer:
     async def send(self, head: ResponseHead, body: bytes, *, body_exists: bool = True) -> None:
         """Write a whole answer; its length is added where the head does not tell it."""
         if body_exists:
-            length = () if b"content-length" in head.fields else (b"Content-Length: %d\r\n" % len(body),)
-            await self._write(self._head_bytes(head, length) + body, len(body))
+            await self._write(self._head_bytes(head, b"Content-Length: %d\r\n" % len(body)) + body, len(body))
         else:
             await self._write(self._head_bytes(head), len(body))
 
@@ -175,11 +174,11 @@ class ClientAnswer:
 
     async def begin(self, head: ResponseHead) -> None:
         """Write the head of an answer whose body follows."""
-        framing: tuple[bytes, ...] = ()
+        framing = b""
         if b"content-length" not in head.fields:
             if self._request.head.version >= (1, 1):
                 self._is_chunked = True
-                framing = (b"Transfer-Encoding: chunked\r\n",)
+                framing = b"Transfer-Encoding: chunked\r\n"
             else:
                 self._closes = True
         await self._write(self._head_bytes(head, framing), 0)
@@ -206,15 +205,22 @@ class ClientAnswer:
         self._closes = True
         self._outlet.abort()
 
-    def _head_bytes(self, head: ResponseHead, framing: Iterable[bytes] = ()) -> bytes:
+    def _head_bytes(self, head: ResponseHead, framing: bytes = b"") -> bytes:
+        """The head with a line that frames the body, where it has no length of its own."""
         self.sent_head = head
         if not self._request.is_read:
             self._closes = True  # What is left of the request's body would be taken for the next request.
         parts = [b"HTTP/1.1 %d %b\r\n" % (head.status, head.reason)]
+        date_exists = False
         for name, value in head.fields.lines:
             parts += (name, b": ", value, b"\r\n")
-        parts += framing
-        if b"date" not in head.fields:
+            size = len(name)  # tells most names from those two
+            if size == 4 and name.lower() == b"date":
+                date_exists = True
+            elif size == 14 and name.lower() == b"content-length":
+                framing = b""
+        parts.append(framing)
+        if not date_exists:
             # For an answer of our own, and one that came without: RFC 9110 section 6.6.1.
             parts.append(_date_line(int(time.time())))
         parts.append(b"Connection: close\r\n\r\n" if self._closes else b"\r\n")

@@ -258,7 +258,7 @@ class Exchange:
         """The answer's head as the tool gets it, and what its body goes through on the way."""
         rules = self._rules
         fields = response_fields(head.fields, keep_challenges=self._credentials is None)
-        if rules.rewrites and head.fields.holds_any(RESPONSE_MAPPED_FIELDS):
+        if rules.rewrites and not RESPONSE_MAPPED_FIELDS.isdisjoint(head.fields.by_name):
             fields = _mapped(fields, RESPONSE_URL_FIELDS, self._location_down)
             fields = _mapped(fields, RESPONSE_LINK_FIELDS, self._link_down)
         path = self._response_path(head)
@@ -387,7 +387,7 @@ def _without_token(fields: Fields, credentials: Credentials | None) -> Fields:
 
 
 def _coding(fields: Fields) -> str:
-    if b"content-encoding" not in fields:
+    if b"content-encoding" not in fields.by_name:
         return ""
     coding = fields.text(b"content-encoding").strip().lower()
     return "" if coding == "identity" else coding

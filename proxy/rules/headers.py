@@ -315,16 +315,13 @@ def response_fields(fields: Fields, *, keep_challenges: bool) -> Fields:
                 lines.append((line[0], kept))
             continue
         lines.append(line)
-    lines += SECURITY_FIELDS if b"cache-control" in fields else _UNCACHED
+    lines += SECURITY_FIELDS if b"cache-control" in fields.by_name else _UNCACHED
     return Fields(tuple(lines))
 
 
 def _named_by_connection(fields: Fields) -> frozenset[bytes]:
-    values = fields.get_all(b"connection")
-    return frozenset().union(*map(_named, values)) if values else _NOTHING
-
-
-_NOTHING: frozenset[bytes] = frozenset()
+    values = fields.by_name.get(b"connection", ())
+    return _named(values[0]) if len(values) == 1 else frozenset().union(*map(_named, values))
 
 
 @lru_cache(maxsize=64)
