@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from enum import Enum
+from enum import StrEnum
 from ipaddress import IPv6Address, ip_address
 from typing import TypeVar, dataclass_transform
 from urllib.parse import SplitResult, unquote, urlsplit
@@ -211,7 +211,7 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-class Interaction(Enum):
+class Interaction(StrEnum):
     """What a request asks of a FHIR server (FHIR R4 section 3.1.0); its value is what logs show."""
 
     CAPABILITIES = "capabilities"
@@ -243,7 +243,7 @@ class Classified:
     operation: str = ""
 
     def __str__(self) -> str:
-        return " ".join(part for part in (self.interaction.value, self.resource_type, self.operation) if part)
+        return f"{self.interaction} {self.resource_type} {self.operation}".rstrip().replace("  ", " ")
 
 
 @frozen_value

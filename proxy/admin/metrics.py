@@ -54,7 +54,7 @@ class _Exchanges(Collector):
 
     def count(self, server: str, finished: FinishedExchange) -> None:
         """Count an exchange."""
-        interaction = finished.classified.interaction.value if finished.classified else REFUSED
+        interaction = str(finished.classified.interaction) if finished.classified else REFUSED
         self._by_status[server, interaction, finished.status // 100] += 1
         self._seconds[server, interaction].add(finished.seconds)
         if finished.upstream_seconds is not None:

@@ -54,6 +54,8 @@ BODILESS_STATUSES = frozenset({204, 304})
 PARTIAL_CONTENT = 206
 UNAUTHORIZED = 401
 
+_CAPABILITIES = Interaction.CAPABILITIES  # by name it is looked up by a function in Python, until 3.12
+
 VOUCHING_FIELDS = frozenset(
     {b"accept-ranges", b"content-digest", b"content-length", b"content-md5", b"digest", b"repr-digest"}
 )
@@ -322,7 +324,7 @@ class Exchange:
         )
 
     def _is_metadata(self) -> bool:
-        return self.classified.interaction is Interaction.CAPABILITIES
+        return self.classified.interaction is _CAPABILITIES
 
     def _location_down(self, value: bytes) -> bytes:
         return self._rules.url_map.location_down(value, self._local_base)

@@ -7,7 +7,6 @@ its pattern below allows: a request cannot write into a log.
 from __future__ import annotations
 
 import re
-from functools import lru_cache
 from urllib.parse import unquote_to_bytes
 
 from ..model import Classified, Interaction
@@ -58,11 +57,14 @@ _OTHER = Classified(Interaction.OTHER)
 class _Rows:
     """The rows of one method as one pattern, an alternative each; the group that ends last tells which it was."""
 
-    __slots__ = ("_interactions", "_match")
+    __slots__ = ("_interactions", "_known", "_match")
+
+    _MOST_KNOWN = 1000
 
     def __init__(self, method: str) -> None:
         alternatives: list[str] = []
         self._interactions: dict[int | None, tuple[Interaction, str, str]] = {}
+        self._known: dict[tuple[int | None, tuple[str | None, ...]], Classified] = {}
         groups = 0
         for number, (methods, pattern, interaction) in enumerate(_TABLE):
             if method not in methods:
@@ -81,17 +83,18 @@ class _Rows:
         match = self._match(text)
         if match is None:
             return _OTHER
-        interaction, resource_type, operation = self._interactions[match.lastindex]
-        return _classified(
-            interaction,
-            (resource_type and match[resource_type]) or "",
-            (operation and match[operation]) or "",
-        )
-
-
-@lru_cache(maxsize=1024)
-def _classified(interaction: Interaction, resource_type: str, operation: str) -> Classified:
-    return Classified(interaction, resource_type, operation.lower())
+        row, groups = match.lastindex, match.groups()
+        known = self._known.get((row, groups))
+        if known is None:
+            interaction, resource_type, operation = self._interactions[row]
+            known = Classified(
+                interaction,
+                (resource_type and match[resource_type]) or "",
+                ((operation and match[operation]) or "").lower(),
+            )
+            if len(self._known) < self._MOST_KNOWN:
+                self._known[row, groups] = known
+        return known
 
 
 _ROWS = {method: _Rows(method) for method in _ANY}

@@ -15,7 +15,7 @@ from .body import Answer
 from .probing import end_is_signed, input_of
 from .reading import ResponseReader
 from .timeouts import Timeouts
-from .writing import LAST_CHUNK, Framing, RequestMessage
+from .writing import CHUNKED, LAST_CHUNK, NO_BODY, RequestMessage
 
 
 class StaleConnectionError(UpstreamUnreachable):
@@ -80,7 +80,7 @@ class Connection(asyncio.Protocol):
         arrival: asyncio.Future[Answer] = self._loop.create_future()
         self._arrival = arrival
         self._reader = ResponseReader(message.method, self._where)
-        self._request_done = message.framing is Framing.NONE
+        self._request_done = message.framing is NO_BODY
         self._answer_begun = self._body_begun = False
         self._since = self._loop.time()
         if self._timer is None:
@@ -211,7 +211,7 @@ class Connection(asyncio.Protocol):
         if message.waits_for_continue and self._reader is not None and not self._reader.continued:
             self._continued = self._loop.create_future()
             await asyncio.wait({self._continued}, timeout=self._timeouts.expect)
-        chunked = message.framing is Framing.CHUNKED
+        chunked = message.framing is CHUNKED
         remaining = message.length
         self._request_done = not chunked and not remaining
         self._body_begun = self._client_is_next = True

@@ -36,6 +36,10 @@ class _End(Enum):
     CONNECTION = 3
 
 
+# By name each time they are looked up by a function in Python, until 3.12.
+_LENGTH, _CHUNKS, _CONNECTION = _End
+
+
 class ResponseReader:
     """Reads one final response to a request with the given method; `where` names the server in errors.
 
@@ -90,7 +94,7 @@ class ResponseReader:
         self._message_done = False
         self._surplus = False
         self._http_1_0 = False
-        self._end = _End.CONNECTION
+        self._end = _CONNECTION
         self._remaining = 0
         self._barren = 0
 
@@ -100,7 +104,7 @@ class ResponseReader:
             data = self._read_heads(data)
             if not data or self.head is None:
                 return b""
-        if self._end is _End.LENGTH:
+        if self._end is _LENGTH:
             size = len(data)
             if size < self._remaining:
                 self._remaining -= size
@@ -110,13 +114,13 @@ class ResponseReader:
                 return data
             self.persistent = False
             return data[: self._remaining]
-        if self._end is _End.CHUNKS:
+        if self._end is _CHUNKS:
             return self._read_chunks(data)
         return data
 
     def feed_eof(self) -> bool:
         """Take the orderly end of the connection; whether the response is complete by it."""
-        if self.head is not None and self._end is _End.CONNECTION:
+        if self.head is not None and self._end is _CONNECTION:
             self.complete = True
         return self.complete
 
@@ -188,7 +192,7 @@ class ResponseReader:
         if status >= 200:
             self._http_1_0 = self._parser.get_http_version() == "1.0"
             fields = self._frame(status)
-            if self._end is not _End.CHUNKS:
+            if self._end is not _CHUNKS:
                 self._release_parser()
             self.head = ResponseHead(status, self._reason, fields)
             return
@@ -220,13 +224,13 @@ class ResponseReader:
         if self._without_body or status in {204, 304}:
             self.length = 0
             self.complete = True
-            self._end = _End.LENGTH
+            self._end = _LENGTH
         elif codings:
-            self._end = _End.CHUNKS
+            self._end = _CHUNKS
         elif lengths:
             self.length = self._remaining = int(lengths[0])
             self.complete = self.length == 0
-            self._end = _End.LENGTH
+            self._end = _LENGTH
         else:
             self.persistent = False
         return fields

@@ -25,6 +25,10 @@ class Framing(Enum):
     CHUNKED = "chunked"
 
 
+# By name each time they are looked up by a function in Python, until 3.12.
+NO_BODY, BY_LENGTH, CHUNKED = Framing
+
+
 @frozen_value
 class RequestMessage:
     """A request as it goes out: the bytes of its head and how its body follows."""
@@ -66,9 +70,9 @@ def request_message(head: RequestHead, *, body_exists: bool) -> RequestMessage:
     told = b"".join((*parts[:3], *chain.from_iterable(head.fields.lines)))
     if b"\r" in told or b"\n" in told or b"\0" in told:
         raise ValueError("the request head holds CR, LF or NUL within a part")
-    framing = Framing.NONE
+    framing = NO_BODY
     if body_exists:
-        framing = Framing.CHUNKED if length is None else Framing.LENGTH
+        framing = CHUNKED if length is None else BY_LENGTH
         if length is None:
             parts.append(b"Transfer-Encoding: chunked\r\n")
     elif length is None:
