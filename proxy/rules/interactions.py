@@ -108,7 +108,7 @@ def classify(method: str, path: bytes) -> Classified:
     rows = _ROWS.get(method)
     if rows is None:
         return _OTHER
-    text = (unquote_to_bytes(path) if b"%" in path else path).decode("latin-1")
+    text = (unquote_to_bytes(path) if path.find(b"%") >= 0 else path).decode("latin-1")
     return rows.classified(text.removeprefix("/").removesuffix("/"))
 
 

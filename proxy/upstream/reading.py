@@ -174,7 +174,7 @@ class ResponseReader:
         return data
 
     def _read_head(self, data: bytes) -> None:
-        if b"\0" in data:
+        if data.find(b"\0") >= 0:
             raise self._error("a head that holds NUL")
         try:
             self._parser.feed_data(data)

@@ -66,9 +66,10 @@ def request_message(head: RequestHead, *, body_exists: bool) -> RequestMessage:
             raise ValueError("the request holds a Transfer-Encoding of its own")
         elif size == 6 and name.lower() == b"expect":
             waits = body_exists and value.lower() == b"100-continue"
-    # Joined without what is written between them: searching for one byte is far cheaper than counting it.
+    # Joined without what is written between them: searching for one byte is far cheaper than counting it. And
+    # `find` is far cheaper than `in`, which tries an integer first and makes an error of it.
     told = b"".join((*parts[:3], *chain.from_iterable(head.fields.lines)))
-    if b"\r" in told or b"\n" in told or b"\0" in told:
+    if told.find(b"\r") >= 0 or told.find(b"\n") >= 0 or told.find(b"\0") >= 0:
         raise ValueError("the request head holds CR, LF or NUL within a part")
     framing = NO_BODY
     if body_exists:
@@ -81,6 +82,6 @@ def request_message(head: RequestHead, *, body_exists: bool) -> RequestMessage:
     elif int(length):
         raise ValueError("the request announces a body and has none")
     parts.append(b"\r\n")
-    if not (head.method.isalpha() and head.target.startswith(b"/") and b" " not in head.target):
+    if not (head.method.isalpha() and head.target.startswith(b"/") and head.target.find(b" ") < 0):
         raise ValueError("the request line is not one method and one target in origin-form")
     return RequestMessage(b"".join(parts), head.method, framing, int(length or 0), waits)
