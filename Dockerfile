@@ -2,14 +2,16 @@
 
 FROM python:3.13-slim AS build
 WORKDIR /source
+# Wheels only: aiohttp's and httptools' C parsers come with them, and the image needs no compiler. Each is the one whose
+# hash stands in constraints.txt.
+COPY constraints.txt ./
+RUN python -m venv /opt/fhir-auth-proxy \
+ && /opt/fhir-auth-proxy/bin/pip install --no-cache-dir --only-binary=:all: --require-hashes -r constraints.txt
 COPY pyproject.toml README.md LICENSE ./
 COPY proxy proxy
-# Wheels only: aiohttp's and httptools' C parsers come with them, and the image needs no compiler.
-RUN python -m venv /opt/fhir-auth-proxy \
- && /opt/fhir-auth-proxy/bin/pip install --no-cache-dir --only-binary=:all: hatchling \
- && /opt/fhir-auth-proxy/bin/pip wheel --no-cache-dir --no-deps --no-build-isolation --wheel-dir /wheels . \
- && /opt/fhir-auth-proxy/bin/pip uninstall --yes hatchling \
- && /opt/fhir-auth-proxy/bin/pip install --no-cache-dir --only-binary=:all: /wheels/*.whl
+RUN pip wheel --no-cache-dir --no-deps --wheel-dir /wheels . \
+ && /opt/fhir-auth-proxy/bin/pip install --no-cache-dir --no-deps /wheels/*.whl \
+ && /opt/fhir-auth-proxy/bin/pip check
 
 FROM python:3.13-slim
 LABEL org.opencontainers.image.title="fhir-auth-proxy" \

@@ -8,11 +8,19 @@ Rooms (each imports only from those below it; import-linter holds the order, see
     __main__        python -m proxy
     cli/            what a person types: one file per command
     doctor/         walks the road of a request and judges each step; `cli` prints the verdicts
-    server.py       listeners and their life: start, drain, stop                 RIM (aiohttp)
+    serving.py      the process: all servers and the admin listener, until a stop
+    reload.py       settings taken anew while requests come
+    servers.py      all servers of a configuration: started, changed, stopped together
+    server.py       one server at its listener: start, change, drain, stop
+    listening.py    what lives as long as a listener: sockets and connections    RIM (aiohttp)
+    service.py      what one server's settings give: rules, sign-in, connections
+    signals.py      what the system asks of the process
     forwarding.py   carry one exchange between client and upstream
     pacing.py       wait for a server that asks for patience
-    admin/          the other listener: health, readiness, metrics, status       RIM (aiohttp)
+    admin/          the other listener: health, metrics, status, sign-in page    RIM (aiohttp)
     client.py       the tool's side: request heads and bodies, answers           RIM (aiohttp)
+    open_files.py   how many connections the system lets the process have
+    client_heads.py  how much of a request's head is taken in before its end
     client_limits.py  how long a tool is waited for, how many connections it may have
     local_key.py    the key that tools have to show, where one is asked for
     tcp_listener.py  the sockets of a listener: all loopback addresses, one port
@@ -21,24 +29,37 @@ Rooms (each imports only from those below it; import-linter holds the order, see
     upstream/       the connections to the real server: pool, phases, limits     RIM (httptools)
     auth/           one file per way to obtain credentials; cache.py around all  RIM (msal in two files)
     sandbox/        an Entra-like tenant and a FHIR server, for `demo` and tests; knows nothing of the proxy
+    trust.py        whom TLS trusts, and what a certificate that fails means
     rules/          every decision about one exchange; no I/O, no clock, no await
       exchange.py       the decisions of one request and its answer, in order
       guards.py         reasons to refuse a request
+      listener.py       how a listener may be called: names, web pages, key
+      origins.py        what web pages of allowed origins are told (CORS)
       interactions.py   method + path -> FHIR interaction
       policy.py         which interactions the settings let pass
       urls.py           local base URL <-> upstream base URL
       rewriting.py      those URLs inside a body that comes in chunks
+      called_by_server.py  bodies that would make the server call this proxy
+      spellings.py      how they can be written, and how to find them
+      respelling.py     one of them written as another was
+      marks.py          how an odd spelling survives in a local URL
+      key_paths.py      host-relative URLs of tools that show a key in the path
       bodies.py         the way of a body: decoded, then rewritten
       binaries.py       whether a body is FHIR, or a Binary's content
       coding.py         content codings, decoded where a body must be read
       headers.py        which fields cross the proxy, and how they change
+      echoes.py         the token that a server quotes goes no further
+      representations.py  what is said of a body that changes on the way
       retries.py        what may be sent again, and when
+      storage.py        a file in a storage account, the other place that an exchange can be with
+      storage_refusals.py  what to tell when there is none
       challenges.py     WWW-Authenticate -> Challenge
       claims.py         what a token says of itself, for people
       correlation.py    the id by which an exchange is found again
       audiences.py      whom a token is for, and what to say when the server expects another
       tokens.py         what a token says of itself, and what is off about it
       accounts.py       who has signed in, and whether the settings let them
+      scopes.py         the scopes that a server says it needs
       capabilities.py   hide the server's own OAuth from tools
       outcome.py        ProxyError -> OperationOutcome
     config/         text -> Config, or ConfigError naming every wrong key
@@ -49,7 +70,8 @@ The path of one request::
 
      1. The tool calls http://localhost:PORT/Patient?...; `server` accepts.
      2. `forwarding` takes the head as it came (method, raw target, fields) as a RequestHead.
-     3. Exchange(head, rules) runs the guards and names the interaction. Refused: nothing has been sent.
+     3. exchange_of(head, rules) runs the guards and names the interaction: with the server, or for a file in a
+        storage account, which has credentials and connections of its own. Refused: nothing has been sent.
      4. Authenticator.credentials(): from the cache, or acquired once for all who wait; None for an anonymous
         server. Failed: still nothing sent.
      5. exchange.upstream_request(credentials): target mapped, hop-by-hop and client-only fields dropped,

@@ -19,6 +19,7 @@ from aiohttp.abc import AbstractStreamWriter
 from aiohttp.http_exceptions import HttpProcessingError, LineTooLong
 
 from .client import SMALL, ClientAnswer, ClientRequest
+from .client_heads import HeadLimit
 from .client_limits import FAREWELL_SECONDS, ClientLimits, SilenceTimer
 from .client_requests import AiohttpRequest, PlainRequest, plain_request
 from .errors import BadRequest, FieldsTooLarge, InternalError, ProxyError
@@ -47,6 +48,7 @@ class ClientConnection(web.RequestHandler):
         "_drained",
         "_exchange",
         "_exchanging",
+        "_head_limit",
         "_is_leaving",
         "_is_plain",
         "_limits",
@@ -106,6 +108,7 @@ class ClientConnection(web.RequestHandler):
         # TCP and unix sockets have such a one; uvloop's is no subclass of asyncio's.
         self._tool = cast(asyncio.Transport, transport)
         self._timer = SilenceTimer(self._tool, self._limits)
+        self._head_limit = HeadLimit(self._tool)
         super().connection_made(transport)
 
     def data_received(self, data: bytes) -> None:
@@ -122,7 +125,8 @@ class ClientConnection(web.RequestHandler):
             self._is_plain = False
         if self._timer is not None:
             self._timer.received(data)
-        super().data_received(data)
+        if self._head_limit.takes(data):
+            super().data_received(data)
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """Stop the exchange that nobody waits for, and tell that there is room for another connection."""
@@ -186,7 +190,11 @@ class ClientConnection(web.RequestHandler):
 
     async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer a request that aiohttp has parsed; what it gets back is told that the answer has been written."""
-        answer = await self._answer(AiohttpRequest(request, self, self._limits))
+        self._head_limit.begin_exchange(request.content.is_eof)
+        try:
+            answer = await self._answer(AiohttpRequest(request, self, self._limits))
+        finally:
+            self._head_limit.end_exchange()
         return _Written(keep_alive=answer is not None and answer.keep_alive)
 
     async def _answer(self, request: ClientRequest) -> ClientAnswer | None:

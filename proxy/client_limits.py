@@ -9,7 +9,7 @@ from typing import cast
 
 from aiohttp import http_parser
 
-from .errors import ConfigError, ProxyUnavailable
+from .errors import ConfigError, ProxyError, ProxyUnavailable
 from .rules.outcome import outcome
 
 KEEPALIVE_SECONDS = 75.0
@@ -93,30 +93,30 @@ class SilenceTimer:
             self._transport.close()
 
 
+def say_farewell(tool: asyncio.Transport, error: ProxyError) -> None:
+    """Answer what is not read, and close; what still comes is thrown away, since closing before it would reset."""
+    head, body = outcome(error, accept="")
+    lines = [b"%b: %b\r\n" % line for line in head.fields]
+    status = b"HTTP/1.1 %d %b\r\n" % (head.status, head.reason)
+    tool.write(b"".join([status, *lines, b"Connection: close\r\n\r\n", body]))
+    tool.write_eof()
+    asyncio.get_running_loop().call_later(FAREWELL_SECONDS, tool.abort)
+
+
 class SurplusConnection(asyncio.Protocol):
     """A connection beyond the limit: told so without being read, and closed."""
 
     def __init__(self, connections: int) -> None:
-        head, body = outcome(
-            ProxyUnavailable(
-                f"All {connections} connections of this proxy are in use.",
-                hint="Close connections that are idle, or raise max_connections.",
-                retry_after=1,
-            ),
-            accept="",
-        )
-        lines = [b"%b: %b\r\n" % line for line in head.fields]
-        self._answer = b"".join(
-            [b"HTTP/1.1 %d %b\r\n" % (head.status, head.reason), *lines, b"Connection: close\r\n\r\n", body]
+        self._error = ProxyUnavailable(
+            f"All {connections} connections of this proxy are in use.",
+            hint="Close connections that are idle, or raise max_connections.",
+            retry_after=1,
         )
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Say no; what the tool sends is thrown away meanwhile, since closing before it reads would reset."""
+        """Say no."""
         # TCP and unix sockets have such a one; uvloop's is no subclass of asyncio's.
-        tool = cast(asyncio.Transport, transport)
-        tool.write(self._answer)
-        tool.write_eof()
-        asyncio.get_running_loop().call_later(FAREWELL_SECONDS, tool.abort)
+        say_farewell(cast(asyncio.Transport, transport), self._error)
 
 
 def require_c_parser() -> None:

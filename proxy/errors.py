@@ -6,6 +6,7 @@ an error of the proxy. Issue codes are those of FHIR's IssueType (http://hl7.org
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 
@@ -36,6 +37,13 @@ class InternalError(ProxyError):
 class ConfigError(ProxyError):
     """The operator must act: a setting is missing, wrong, or in conflict with another."""
 
+    @classmethod
+    def joined(cls, errors: Sequence[ConfigError]) -> ConfigError:
+        """Several as one, a line each; one alone stays what it is."""
+        if len(errors) == 1:
+            return errors[0]
+        return cls("\n".join(f"{error.message} {error.hint}".strip() for error in errors))
+
 
 class RequestRefused(ProxyError):
     """The client must act: the request is one that this proxy never forwards."""
@@ -53,7 +61,7 @@ class BadRequest(RequestRefused):
 
 
 class NotFound(RequestRefused):
-    """What the request names is hidden by this proxy."""
+    """What the request names is hidden by this proxy, or is not in the storage account that it names."""
 
     status = 404
     issue_code = "not-found"
@@ -123,6 +131,13 @@ class AuthenticationFailed(ProxyError):
 
     status = 502
     issue_code = "login"
+
+
+class StorageForbidden(AuthenticationFailed):
+    """The administrator must act: a storage account does not let the signed-in identity read."""
+
+    status = 403
+    issue_code = "forbidden"
 
 
 class UpstreamUnreachable(ProxyError):

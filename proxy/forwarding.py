@@ -6,7 +6,8 @@ The ten steps stand in the package's docstring; what each of them decides is in 
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from itertools import chain
 from time import perf_counter
 from typing import Protocol
@@ -19,6 +20,8 @@ from .model import FinishedExchange
 from .pacing import Pacing
 from .rules.correlation import identified, new_id
 from .rules.exchange import Exchange, ServerRules, failure
+from .rules.origins import preflight
+from .rules.storage import exchange_of
 from .upstream import Answer, Upstream
 
 logger = logging.getLogger(__name__)
@@ -44,6 +47,12 @@ class Site:
     pacing: Pacing
     limits: ClientLimits
     observer: Observer
+    accounts: Mapping[str, Site] = field(default_factory=dict)
+    """The same for the storage accounts beside it, each with its own credentials, connections and pauses."""
+
+    def of(self, exchange: Exchange) -> Site:
+        """The place that an exchange goes to."""
+        return self.accounts[exchange.account] if exchange.account else self
 
 
 async def forward(request: ClientRequest, site: Site) -> ClientAnswer:
@@ -56,8 +65,12 @@ async def forward(request: ClientRequest, site: Site) -> ClientAnswer:
     waited: float | None = None
     failed: ProxyError | None = None
     try:
-        exchange = Exchange(head, site.rules, request_id)
-        answer = await _send(exchange, request, site)
+        leave = preflight(head, site.rules.listener)
+        if leave is not None:
+            await client.send(leave, b"", body_exists=False)
+            return client
+        exchange = exchange_of(head, site.rules, request_id)
+        answer = await _send(exchange, request, site.of(exchange))
         waited = answer.waited
         try:
             await _deliver(answer, exchange, client)
@@ -69,7 +82,7 @@ async def forward(request: ClientRequest, site: Site) -> ClientAnswer:
             if error.ends_connection:
                 client.close()
             await client.send(
-                *failure(error, head, exchange.attempts if exchange else 0, request_id),
+                *failure(error, head, site.rules.listener, exchange.attempts if exchange else 0, request_id),
                 body_exists=head.method != "HEAD",
             )
         else:
@@ -87,15 +100,16 @@ async def forward(request: ClientRequest, site: Site) -> ClientAnswer:
             attempts=exchange.attempts if exchange else 0,
             request_id=shown_id,
             failed=failed,
+            account=exchange.account if exchange else "",
         )
-        _log(finished, site.rules.authority)
+        _log(finished, finished.account or site.rules.authority)
         site.observer.finished(finished)
     return client
 
 
 async def _send(exchange: Exchange, request: ClientRequest, site: Site) -> Answer:
     """The server's answer, after a renewed sign-in where it refused the first one, and after its pauses."""
-    credentials = await site.authenticator.credentials()
+    credentials = await site.authenticator.credentials() if exchange.needs_credentials else None
     exchange.check(credentials)
     upload = Upload(request, exchange.request_path())
     await upload.hold()
@@ -148,7 +162,7 @@ def _log(exchange: FinishedExchange, server: str) -> None:
         return
     fields = {
         "server": server,
-        "interaction": str(exchange.classified or "refused"),
+        "interaction": str(exchange.classified or exchange.kind),
         "status": exchange.status,
         "bytes_in": exchange.received_bytes,
         "bytes_out": exchange.sent_bytes,

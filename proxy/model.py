@@ -266,6 +266,15 @@ class FinishedExchange:
     """How often the request was made up for the server."""
     request_id: str
     failed: ProxyError | None
+    account: str = ""
+    """The storage account that it was with; empty for the server."""
+
+    @property
+    def kind(self) -> str:
+        """What it was: the name of its FHIR interaction, else "refused", or "preflight", which is none."""
+        if self.classified is not None:
+            return str(self.classified.interaction)
+        return "preflight" if self.failed is None else "refused"
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,6 +290,8 @@ class Credentials:
     """What goes into the `Authorization` field; it never prints."""
 
     authorization: bytes = field(repr=False)
+    for_storage: bool = False
+    """Whether they open storage accounts and not the FHIR server: neither ever gets the other's."""
 
 
 @dataclass(frozen=True, slots=True)

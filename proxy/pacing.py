@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 import random
 from collections import deque
@@ -12,6 +13,8 @@ from .auth import Clock
 from .errors import ProxyUnavailable
 from .model import ResponseHead
 from .rules.retries import PATIENCE_STATUSES, SPREAD, Pace, asked_pause
+
+logger = logging.getLogger(__name__)
 
 
 class Patience:
@@ -53,6 +56,16 @@ class Pacing:
         self._pace = Pace()
         self._queue: deque[asyncio.Future[None]] = deque()
 
+    @property
+    def pause_seconds(self) -> float:
+        """Seconds until the server takes requests again."""
+        return self._pace.pause(self._clock.time())
+
+    @property
+    def concurrency_limit(self) -> float:
+        """Requests that the server takes at a time; infinite where it asks for no patience."""
+        return self._pace.limit
+
     def patience(self) -> Patience:
         """That of a new exchange."""
         return Patience(self._longest or 0.0)
@@ -90,6 +103,11 @@ class Pacing:
             self._pace.accepted()
         elif pause <= self._longest:
             self._pace.throttled(pause, begun, now)
+            logger.debug(
+                "A server asks for a pause of %.1f seconds; then it gets %.0f requests at a time.",
+                pause,
+                self._pace.limit,
+            )
             return pause
         return None
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 from ..errors import IdentityProviderUnavailable, ProxyError, SignInRequired
 from .aadsts import explain
-from .cache import AccessToken
 from .registration import Registration
+from .sources import AccessToken
 
 Answer = Mapping[str, object]
 """The JSON object of a token endpoint (RFC 6749 section 5), with MSAL's additions."""
@@ -51,6 +51,8 @@ class Question:
     tenant: str
     by_person: bool = True
     """Without a person, a refusal that asks for one is SignInRequired whatever its cause."""
+    wrong_cloud: str = ""
+    """What to tell first, where the server is of another cloud than the sign-in."""
 
 
 def token(answer: Answer, question: Question, asked_at: float) -> AccessToken:
@@ -87,9 +89,9 @@ def refusal(answer: Answer, question: Question) -> ProxyError:
         f"{label} {cleaned(str(answer[key]))}" for key, label in _IDENTIFIER_KEYS if answer.get(key)
     )
     said = f"{description} [{identifiers}]" if identifiers else description
-    return kind(
-        f"{explanation.cause} Entra ID says: {said}", hint=f"{explanation.fix} {explanation.link}".strip()
-    )
+    cloud = f"{question.wrong_cloud}." if question.wrong_cloud else ""
+    hint = " ".join(part for part in (cloud, explanation.fix, explanation.link) if part)
+    return kind(f"{explanation.cause} Entra ID says: {said}", hint=hint)
 
 
 def senseless(what: str) -> IdentityProviderUnavailable:

@@ -9,13 +9,14 @@ from ..config import AuthMethod, ServerConfig
 from ..config.checks import NEEDS
 from ..model import Rejection
 from ..rules.rejections import refused_after_sign_in
-from .cache import AccessToken, CachedAuthenticator
+from .cache import CachedAuthenticator
 from .claims import ClaimsChallenges
 from .clock import Clock
 from .entra import Entra
 from .proofs import Proof
 from .registration import Permission, authority_when_needed, registration, require
 from .seams import Authenticator, Seams
+from .sources import AccessToken
 from .threads import in_thread
 
 
@@ -38,7 +39,9 @@ class AppSource:
     """A TokenSource that proves the app's identity anew each time."""
 
     def __init__(self, config: ServerConfig, entra: Entra, clock: Clock, prove: Callable[[], Proof]) -> None:
+        self._config = config
         self._entra = entra
+        self._clock = clock
         self._claims = ClaimsChallenges(config, clock)
         self._prove = prove
 
@@ -46,6 +49,10 @@ class AppSource:
         """A new token of the app, with the claims that the server asked for when it refused the last one."""
         claims = self._claims.wanted(rejected)
         return await self._entra.app_token(await in_thread(self._prove), claims=claims)
+
+    def beside(self, audience: str) -> AppSource:
+        """The same app's tokens for another audience."""
+        return AppSource(self._config, self._entra.beside(audience), self._clock, self._prove)
 
     async def close(self) -> None:
         """Close the connections to Entra ID."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from urllib.parse import urlsplit
 
 from ..config import ServerConfig
@@ -48,6 +48,8 @@ class Authority:
     """GUID, domain name or one of SHARED_TENANTS."""
     discovered: bool = False
     """Whether a challenge named it; never where an app's secret is used."""
+    wrong_cloud: str = field(default="", compare=False)
+    """What to tell a person where the server is of another cloud than the sign-in; empty where it is not."""
 
     @property
     def cloud(self) -> Cloud | None:
@@ -79,7 +81,7 @@ def authority(
         chosen = Authority(f"https://{_sign_in_host(config)}/{ORGANIZATIONS}", ORGANIZATIONS)
     if secret and chosen.tenant.lower() in SHARED_TENANTS:
         raise _tenant_needed(config, challenges)
-    return chosen
+    return replace(chosen, wrong_cloud=_wrong_cloud(config, chosen, challenges))
 
 
 def asks_for_entra(config: ServerConfig, challenges: Sequence[Challenge]) -> bool:
@@ -91,20 +93,26 @@ def asks_for_entra(config: ServerConfig, challenges: Sequence[Challenge]) -> boo
     return known and not schemes  # not every gateway keeps the field
 
 
-def wrong_cloud(config: ServerConfig, chosen: Authority) -> str:
-    """What to tell a person when the server and the authority are of two clouds; empty where they are not."""
-    server, sign_in = cloud_of(config.base_url.host), chosen.cloud
-    if server is None or sign_in is None or server is sign_in:
-        return ""
-    return (
-        f"{config.base_url.host} is a service of {server.value}, and {urlsplit(chosen.url).hostname} signs "
-        f"in to {sign_in.value}; use --authority-host {SIGN_IN_HOSTS[server]}"
-    )
-
-
 def is_tenant(text: str) -> bool:
     """Whether this is a tenant's GUID or a domain name."""
     return bool(_GUID.fullmatch(text) or _DOMAIN.fullmatch(text))
+
+
+def _wrong_cloud(config: ServerConfig, chosen: Authority, challenges: Sequence[Challenge]) -> str:
+    """Where the server's cloud, by its host or by its challenge, is not that of the sign-in."""
+    host, named = config.base_url.host, _read(bearer_parameter(challenges, AUTHORITY_PARAMETERS))[0]
+    server, signs_in = cloud_of(host) or AUTHORITY_HOSTS.get(named), chosen.cloud
+    if server is None or signs_in is None or server is signs_in:
+        return ""
+    right = SIGN_IN_HOSTS[server]
+    known_by = f"{host} is a service of" if cloud_of(host) else f"{host} sends sign-ins to {named},"
+    way_out = (
+        f"--authority https://{right}/{chosen.tenant}" if config.authority else f"--authority-host {right}"
+    )
+    return (
+        f"{known_by} {server.value}, and {urlsplit(chosen.url).hostname} signs in to {signs_in.value}; use "
+        f"{way_out}"
+    )
 
 
 def _configured(config: ServerConfig) -> Authority | None:

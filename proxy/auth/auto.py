@@ -22,10 +22,11 @@ from ..errors import (
 )
 from ..model import Challenge, Credentials, Rejection, ResponseHead
 from ..rules.challenges import bearer, one_line, parse_challenges
+from ..rules.scopes import other_scopes
 from .anonymous import AnonymousAuthenticator
-from .authorities import Authority, asks_for_entra, authority, wrong_cloud
+from .authorities import Authority, asks_for_entra, authority
 from .identities import APP_METHODS, IDENTITIES, configured
-from .seams import Authenticator, Probe, Seams
+from .seams import Authenticator, Explain, Probe, Seams, Versatile
 
 Make = Callable[[AuthMethod, Probe], Authenticator]
 """Makes the Authenticator of a named method; the probe answers at once, with what the server has said."""
@@ -83,6 +84,17 @@ class AutoAuthenticator:
         self._told = ""
         self._is_closed = False
 
+    @property
+    def chosen(self) -> Authenticator | None:
+        """The method that the server asks for; None before that is known."""
+        return self._chosen
+
+    async def choose(self) -> None:
+        """Ask the server what it wants, unless that is known; raises why nothing can be done."""
+        chosen = self._chosen or await self._choice()
+        if isinstance(chosen, _Unable):
+            await chosen.credentials()
+
     async def credentials(self, rejected: Rejection | None = None) -> Credentials | None:
         """The chosen method's credentials; a 401 from a server that was open has it asked again."""
         chosen = self._chosen
@@ -91,6 +103,13 @@ class AutoAuthenticator:
         if chosen is None:
             chosen, rejected = await self._choice(), None
         return await chosen.credentials(rejected)
+
+    def beside(self, audience: str, explain: Explain) -> Authenticator | None:
+        """The chosen method's for another audience; None before there is a choice, too."""
+        chosen = self._chosen
+        if chosen is None or not isinstance(chosen, Versatile):
+            return None
+        return chosen.beside(audience, explain)
 
     async def close(self) -> None:
         """Stop what is under way; whoever waits gets ProxyUnavailable."""
@@ -147,13 +166,13 @@ class AutoAuthenticator:
         if not asks_for_entra(self._config, challenges):
             raise self._not_entra(challenges)
         chosen = authority(self._config, challenges, secret=method in APP_METHODS)
-        if method == "interactive" and not self._seams.attended:
+        if method == "interactive" and not self._seams.can_ask:
             return _Unable(self._person_needed(chosen))
         try:
             made = self._make(method, _answering(head))
         except ConfigError as error:
             return _Unable(error)
-        self._tell(self._announcement(method, chosen))
+        self._tell(self._announcement(method, chosen, challenges))
         return made
 
     def _method(self) -> AuthMethod:
@@ -181,12 +200,11 @@ class AutoAuthenticator:
         self._tell(f"{self._config.base_url} asks for a sign-in; {what} is used")
         return made
 
-    def _announcement(self, method: AuthMethod, chosen: Authority) -> str:
+    def _announcement(self, method: AuthMethod, chosen: Authority, challenges: Sequence[Challenge]) -> str:
         who = f"the app {self._config.client_id} signs in" if method in APP_METHODS else "you sign in"
-        warning = wrong_cloud(self._config, chosen)
-        return f"{self._config.base_url} asks for Entra ID; {who} at {chosen.url}" + (
-            f". Beware: {warning}" if warning else ""
-        )
+        off = (chosen.wrong_cloud, other_scopes(challenges))
+        warnings = "".join(f". Beware: {warning}" for warning in off if warning)
+        return f"{self._config.base_url} asks for Entra ID; {who} at {chosen.url}{warnings}"
 
     def _unused(self) -> str:
         unused = [IDENTITIES[method].name for method in configured(self._config)]

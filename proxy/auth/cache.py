@@ -11,10 +11,8 @@ import asyncio
 import copy
 import logging
 import math
-import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Protocol
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, replace
 
 from cachetools import LRUCache, TLRUCache
 
@@ -25,8 +23,10 @@ from ..errors import (
     ProxyUnavailable,
     SignInRequired,
 )
-from ..model import Challenge, Credentials, Rejection
+from ..model import Credentials, Rejection
 from .clock import Clock
+from .seams import Authenticator, Explain
+from .sources import AccessToken, Person, TokenSource, VersatileSource
 
 LEEWAY = 30.0
 """Seconds before its expiry from which a token is not sent any more: it has to arrive alive, and clocks
@@ -55,58 +55,14 @@ SET_BACK = 5.0
 
 _CURRENT = "current"
 
-_B64TOKEN = re.compile(r"[A-Za-z0-9\-._~+/]+=*")
-"""RFC 6750 section 2.1."""
-
-Explain = Callable[[Sequence[Challenge]], AuthenticationFailed]
-"""The error for a token that the server refuses although it is new, from the challenges of its 401."""
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class AccessToken:
-    """A bearer token with its times in Unix seconds; `refresh_at` is when the issuer wants it renewed."""
+class Held:
+    """A token that is kept, with its times in Unix seconds."""
 
-    value: str = field(repr=False)
-    expires_at: float
-    refresh_at: float
-
-    def credentials(self) -> Credentials:
-        """The token as it goes into the `Authorization` field; AuthenticationFailed where it cannot."""
-        if not _B64TOKEN.fullmatch(self.value):
-            raise AuthenticationFailed(
-                "The access token holds characters that none may hold (RFC 6750 section 2.1)",
-                hint="Give the token alone: no quotes, no prefix, no line breaks.",
-            )
-        return Credentials(b"Bearer " + self.value.encode("ascii"))
-
-
-class TokenSource(Protocol):
-    """One way to obtain tokens, without troubling a person."""
-
-    async def acquire(self, *, rejected: Rejection | None) -> AccessToken:
-        """A token; where `rejected` is set, none of those that the source holds already."""
-
-    async def close(self) -> None:
-        """Stop what is under way."""
-
-
-class Person(Protocol):
-    """The person who can sign in where the source alone gets no further."""
-
-    patience: float
-    """Seconds that a request is held while the person signs in; tools have time limits of their own."""
-
-    async def sign_in(self, reason: SignInRequired) -> AccessToken:
-        """Ask for a sign-in and wait for it, within the configured time."""
-
-    def awaited(self) -> SignInRequired | None:
-        """What a request is told that waits no longer; None while no sign-in is open."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Held:
     credentials: Credentials
     acquired_at: float
     refresh_at: float
@@ -115,8 +71,10 @@ class _Held:
 
 
 @dataclass(frozen=True, slots=True)
-class _Flight:
-    task: asyncio.Task[_Held | ProxyError]
+class Flight:
+    """An acquisition under way; `is_ahead` where the token in use is still good."""
+
+    task: asyncio.Task[Held | ProxyError]
     is_ahead: bool
 
 
@@ -130,20 +88,28 @@ class CachedAuthenticator:
     """An Authenticator for one identity, around the source of its tokens.
 
     Belongs to one event loop. Raises what the source raises, each time as an exception of its own.
+    `is_outdated` is asked for each request; where it says so, nothing that is kept is used any more.
     """
 
     def __init__(
-        self, source: TokenSource, clock: Clock, explain: Explain, person: Person | None = None
+        self,
+        source: TokenSource,
+        clock: Clock,
+        explain: Explain,
+        person: Person | None = None,
+        *,
+        is_outdated: Callable[[], bool] | None = None,
     ) -> None:
         self._source = source
         self._clock = clock
         self._explain = explain
         self._person = person
-        self._held: TLRUCache[str, _Held] = TLRUCache(
+        self._is_outdated = is_outdated
+        self._held: TLRUCache[str, Held] = TLRUCache(
             1, ttu=lambda _key, held, _now: held.usable_until, timer=clock.time
         )
         self._refused: LRUCache[bytes, Rejection] = LRUCache(64)
-        self._flight: _Flight | None = None
+        self._flight: Flight | None = None
         self._failure: _Failure | None = None
         self._ahead_from = -math.inf
         self._latest = -math.inf
@@ -154,20 +120,32 @@ class CachedAuthenticator:
         now = self._now()
         if rejected is not None:
             self._drop(rejected, now)
+        if self._is_outdated is not None and self._is_outdated():
+            self._held.clear()
         held = self._held.get(_CURRENT)
         if held is None:
             return await self._acquired(rejected)
-        if now >= held.refresh_at and now >= self._ahead_from and self._flight is None:
-            self._start(None, is_ahead=True)
+        if (
+            now >= held.refresh_at
+            and now >= self._ahead_from
+            and self._flight is None
+            and not self._is_closed
+        ):
+            self._start(self._fly(None, is_ahead=True), is_ahead=True)
         return held.credentials
 
+    def beside(self, audience: str, explain: Explain) -> Authenticator | None:
+        """The same identity's Authenticator for another audience, None where the source has but one."""
+        if not isinstance(self._source, VersatileSource):
+            return None
+        return CachedAuthenticator(self._source.beside(audience), self._clock, explain)
+
     async def close(self) -> None:
-        """Stop what is under way; whoever waits gets ProxyUnavailable."""
+        """Stop what is under way; whoever waits gets ProxyUnavailable. A token that is held stays of use."""
         self._is_closed = True
         if self._flight is not None:
             self._flight.task.cancel()
             await asyncio.wait({self._flight.task})
-        self._held.clear()
         await self._source.close()
 
     def _now(self) -> float:
@@ -210,9 +188,9 @@ class CachedAuthenticator:
             flight = self._flight
             if flight is None:
                 self._raise_remembered()
-                flight = self._start(rejected, is_ahead=False)
+                flight = self._start(self._fly(rejected, is_ahead=False), is_ahead=False)
             outcome = await self._arrival(flight)
-            if isinstance(outcome, _Held):
+            if isinstance(outcome, Held):
                 return outcome.credentials
             if flight.is_ahead and isinstance(outcome, SignInRequired):
                 continue  # Nobody was asked yet, since the token was still good when that flight began.
@@ -227,14 +205,14 @@ class CachedAuthenticator:
             error.retry_after = math.ceil(failure.until - now)
         raise error
 
-    def _start(self, rejected: Rejection | None, *, is_ahead: bool) -> _Flight:
+    def _start(self, flying: Coroutine[None, None, Held | ProxyError], *, is_ahead: bool) -> Flight:
         if self._is_closed:
+            flying.close()
             raise ProxyUnavailable("The proxy is stopping")
-        task = asyncio.create_task(self._fly(rejected, is_ahead=is_ahead))
-        self._flight = _Flight(task, is_ahead)
+        self._flight = Flight(asyncio.create_task(flying), is_ahead)
         return self._flight
 
-    async def _arrival(self, flight: _Flight) -> _Held | ProxyError:
+    async def _arrival(self, flight: Flight) -> Held | ProxyError:
         """What the flight brought; SignInRequired when it takes a person longer than a request is held."""
         while not flight.task.done():
             if self._person is None:
@@ -248,11 +226,16 @@ class CachedAuthenticator:
             awaited = self._person.awaited()
             if awaited is not None and not flight.task.done():
                 raise awaited
+        return await self._end(flight)
+
+    async def _end(self, flight: Flight) -> Held | ProxyError:
+        """What a flight brought, however long it took."""
+        await asyncio.wait({flight.task})
         if flight.task.cancelled():
             raise ProxyUnavailable("The proxy is stopping")
         return flight.task.result()
 
-    async def _fly(self, rejected: Rejection | None, *, is_ahead: bool) -> _Held | ProxyError:
+    async def _fly(self, rejected: Rejection | None, *, is_ahead: bool) -> Held | ProxyError:
         try:
             held = await self._new(rejected, is_ahead=is_ahead)
         except ProxyError as error:
@@ -265,7 +248,7 @@ class CachedAuthenticator:
         self._failure = None
         return held
 
-    async def _new(self, rejected: Rejection | None, *, is_ahead: bool) -> _Held:
+    async def _new(self, rejected: Rejection | None, *, is_ahead: bool) -> Held:
         try:
             token = await self._source.acquire(rejected=rejected)
             if rejected is None and (rejected := self._refusal_of(token)) is not None:
@@ -281,7 +264,7 @@ class CachedAuthenticator:
     def _refusal_of(self, token: AccessToken) -> Rejection | None:
         return self._refused.get(token.credentials().authorization)
 
-    def _accepted(self, token: AccessToken, *, was_forced: bool) -> _Held:
+    def _accepted(self, token: AccessToken, *, was_forced: bool) -> Held:
         now = self._now()
         life = token.expires_at - now
         if life <= 0:
@@ -290,7 +273,7 @@ class CachedAuthenticator:
                 hint="Check the clock of this machine; a token from a file or a variable has to be replaced.",
             )
         wanted = min(token.refresh_at, token.expires_at - min(RENEW_AHEAD, life / 2))
-        return _Held(
+        return Held(
             credentials=token.credentials(),
             acquired_at=now,
             refresh_at=max(wanted, now + min(MINIMUM_AGE, life / 2)),

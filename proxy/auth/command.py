@@ -20,10 +20,11 @@ from ..errors import AuthenticationFailed
 from ..model import Rejection
 from ..rules.rejections import refused_after_sign_in
 from .answers import cleaned
-from .cache import AccessToken, CachedAuthenticator
+from .cache import CachedAuthenticator
 from .printed import printed_token
 from .registration import require
 from .seams import Authenticator, Seams
+from .sources import AccessToken
 
 MAX_BYTES = 64 * 1024
 """Of a program's output; Entra ID's largest tokens, with 200 groups, have some 10 KiB."""

@@ -1,79 +1,30 @@
-"""The room of MSAL: the module that calls it for Entra ID, and that knows its exceptions and its habits.
+"""One app registration at Entra ID: what it asks for, and who has signed in.
 
-MSAL blocks, so every call runs in a thread of its own, with a limit on the whole. It serves as the protocol
-alone: what is kept, when it is renewed and who waits is decided above, in `cache`. It is imported in the
-first such thread, since that takes 0.2 s. Calls to one Entra object come one after the other.
+MSAL serves as the protocol alone: what is kept, when it is renewed and who waits is decided above, in `cache`.
+Calls to one Entra object wait for each other.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
+from dataclasses import replace
 
-from ..errors import AuthenticationFailed, IdentityProviderUnavailable, SignInRequired
+from ..errors import AuthenticationFailed, SignInRequired
 from ..rules.accounts import Account
 from .answers import Answer, Question, refusal, seconds, senseless, token
 from .authorities import Authority
-from .cache import AccessToken
 from .clock import Clock
 from .flows import CodeFlow, DeviceFlow
-from .kept import Kept, account_of_entry
+from .kept import account_of_entry
+from .msal_room import LIMITS, Ask, Room, Rooms, TimeLimits, outages
 from .people import People, account_in
-from .proofs import Proof, credential
+from .proofs import Proof
 from .registration import Registration
-from .threads import in_thread
-
-if TYPE_CHECKING:
-    import msal
-
-    from .http import EntraHttp
-
-CAPABILITIES = ("CP1",)
-"""Told to Entra ID with each request: claims challenges are understood here (Microsoft, "Claims challenges,
-claims requests, and client capabilities")."""
+from .sources import AccessToken
 
 PENDING = frozenset({"authorization_pending", "slow_down"})
 """Errors of a device code that mean: ask again later (RFC 8628 section 3.5)."""
-
-# MSAL logs an answer that it cannot read as it came, tokens included, and codes at debug level.
-_msal_log = logging.getLogger("msal")
-_msal_log.addHandler(logging.NullHandler())
-_msal_log.propagate = False
-_msal_log.setLevel(logging.CRITICAL + 1)
-
-
-@dataclass(frozen=True, slots=True)
-class TimeLimits:
-    """Seconds for a TCP connection with TLS, for a silence, and for all the requests of one call together.
-
-    A request is answered within 30 s when Entra ID hangs: connect and read after each other fit in `total`.
-    """
-
-    connect: float = 5.0
-    read: float = 20.0
-    total: float = 28.0
-
-
-@dataclass(frozen=True, slots=True)
-class _Room:
-    """An MSAL application with its memory of refusals and its connections."""
-
-    authority: Authority
-    proof: Proof | None = field(repr=False)
-    app: msal.ClientApplication = field(repr=False)
-    replays: dict[str, object] = field(repr=False)
-    http: EntraHttp = field(repr=False)
-    kept: Kept | None = None
-    """Where people's sign-ins outlive the process."""
-
-    def shared(self) -> AbstractContextManager[None]:
-        """Work with what is kept as it is now, alone among all processes."""
-        return nullcontext() if self.kept is None else self.kept.shared(self.app.token_cache)
 
 
 class Entra:
@@ -88,7 +39,7 @@ class Entra:
         authority: Callable[[], Awaitable[Authority]],
         registration: Registration,
         clock: Clock,
-        limits: TimeLimits = TimeLimits(),
+        limits: TimeLimits = LIMITS,
         *,
         people: People | None = None,
     ) -> None:
@@ -98,12 +49,12 @@ class Entra:
         self._scopes = [registration.scope]
         self._clock = clock
         self._limits = limits
-        self._room: _Room | None = None
+        self._rooms = Rooms(registration, limits, people)
         self._people = people
         self._entry: Mapping[str, str] | None = None
         self._claims: str | None = None
         self._somebody_was_refused = False
-        self._is_closed = False
+        self._turn = asyncio.Lock()  # a refresh token is replaced by its use
         self.account: Account | None = None
         """Whoever has signed in last; None before."""
 
@@ -118,10 +69,10 @@ class Entra:
         `claims` are what a server wants of the token, as a JSON object.
         """
 
-        def ask(room: _Room) -> Answer:
+        def ask(room: Room) -> Answer:
             room.app.remove_tokens_for_client()
             acquire = room.app.acquire_token_for_client
-            return _mapping(acquire(self._scopes, claims_challenge=claims, **_outages()))
+            return _mapping(acquire(self._scopes, claims_challenge=claims, **outages()))
 
         asked_at = self._clock.time()
         return token(await self._call(ask, proof), self._question(), asked_at)
@@ -133,20 +84,36 @@ class Entra:
         sign-in asks for it.
         """
         self._claims = claims or self._claims
+        renewed = await self._renewed(self._registration, force=force, claims=self._claims)
+        self._claims = None
+        return renewed
+
+    async def renewed_for(self, audience: str, *, force: bool) -> AccessToken:
+        """The same for another audience, which the sign-in did not name: consent may be missing there."""
+        return await self._renewed(replace(self._registration, audience=audience), force=force)
+
+    def beside(self, audience: str) -> Entra:
+        """The app's own tokens for another audience; closed by itself."""
+        registration = replace(self._registration, audience=audience)
+        return Entra(self._ask_authority, registration, self._clock, self._limits)
+
+    async def _renewed(
+        self, registration: Registration, *, force: bool, claims: str | None = None
+    ) -> AccessToken:
         if self._entry is None and (self._people is None or not self._people.are_kept):
             raise SignInRequired("Nobody has signed in yet", hint="Sign in.")
 
-        def ask(room: _Room) -> Answer:
+        def ask(room: Room) -> Answer:
             with room.shared():
                 if self._entry is None:
                     self._pick(room)
                 return _mapping(
                     room.app.acquire_token_silent_with_error(
-                        self._scopes,
+                        [registration.scope],
                         self._entry,
                         force_refresh=force,
-                        claims_challenge=self._claims,
-                        **_outages(),
+                        claims_challenge=claims,
+                        **outages(),
                     )
                 )
 
@@ -154,17 +121,19 @@ class Entra:
         answer = await self._call(ask)
         if not answer:
             raise SignInRequired("There is no refresh token to renew the sign-in with", hint="Sign in again.")
-        renewed = token(answer, self._question(by_person=False), asked_at)
-        self._claims = None
-        return renewed
+        return token(answer, replace(self._question(by_person=False), registration=registration), asked_at)
 
-    async def code_flow(self, redirect_uri: str) -> CodeFlow:
-        """Begin a sign-in in the browser; the first lets the person choose the account, others name it."""
+    async def code_flow(self, redirect_uri: str, *, other_account: bool = False) -> CodeFlow:
+        """Begin a sign-in in the browser; the first lets the person choose the account, others name it.
 
-        def ask(room: _Room) -> Answer:
-            name = self.account_name or (self._people.expected if self._people is not None else "")
+        With `other_account` the person chooses again.
+        """
+
+        def ask(room: Room) -> Answer:
+            expected = self._people.expected if self._people is not None else ""
+            name = expected if other_account else self.account_name or expected
             who = {"login_hint": name} if name else {}
-            if not name or self._somebody_was_refused:
+            if other_account or not name or self._somebody_was_refused:
                 who["prompt"] = "select_account"
             return _mapping(
                 room.app.initiate_auth_code_flow(
@@ -183,7 +152,7 @@ class Entra:
         """The token for what the browser brought back."""
         asked_at = self._clock.time()
 
-        def ask(room: _Room) -> Answer:
+        def ask(room: Room) -> Answer:
             with room.shared():
                 return self._pinned(room, room.app.acquire_token_by_auth_code_flow(flow.flow, dict(answer)))
 
@@ -192,7 +161,7 @@ class Entra:
     async def device_flow(self) -> DeviceFlow:
         """Begin a sign-in on another device."""
 
-        def ask(room: _Room) -> Answer:
+        def ask(room: Room) -> Answer:
             return _mapping(room.app.initiate_device_flow(self._scopes, claims_challenge=self._claims))
 
         answer = await self._call(ask)
@@ -207,7 +176,7 @@ class Entra:
     async def polled(self, flow: DeviceFlow) -> AccessToken | None:
         """Ask once whether the person is done: the token, or None for not yet."""
 
-        def ask(room: _Room) -> Answer:
+        def ask(room: Room) -> Answer:
             flow.flow["latest_attempt_at"] = 0  # MSAL warns by its own clock; the caller waits by ours
             poll = room.app.acquire_token_by_device_flow
             with room.shared():
@@ -218,13 +187,25 @@ class Entra:
         answer = await self._call(ask)
         return None if answer.get("error") in PENDING else token(answer, self._question(), asked_at)
 
+    async def forget(self) -> None:
+        """Forget whoever has signed in, here and where sign-ins are kept."""
+
+        def ask(room: Room) -> Answer:
+            with room.shared():
+                for entry in room.app.get_accounts():
+                    if self._entry is not None and entry["home_account_id"] == self._entry["home_account_id"]:
+                        room.app.remove_account(entry)
+            return {}
+
+        if self._entry is not None:
+            await self._call(ask)
+        self._entry = self.account = self._claims = None
+
     def close(self) -> None:
         """Close the idle connections; a call that hangs is left to itself and closes its own at its end."""
-        self._is_closed = True
-        if self._room is not None:
-            self._room.http.close()
+        self._rooms.close()
 
-    def _pinned(self, room: _Room, result: object) -> Answer:
+    def _pinned(self, room: Room, result: object) -> Answer:
         """The answer to a sign-in; from now on its account is the one that is renewed.
 
         SignInRequired for an account that the settings refuse, of which nothing is kept then.
@@ -247,7 +228,7 @@ class Entra:
         self._claims, self._somebody_was_refused = None, False
         return answer
 
-    def _pick(self, room: _Room) -> None:
+    def _pick(self, room: Room) -> None:
         """Go on as the one account that is kept and that the settings take.
 
         SignInRequired where there is none, AuthenticationFailed where there are several.
@@ -271,105 +252,18 @@ class Entra:
         ((self.account, self._entry),) = found.values()
 
     def _question(self, *, by_person: bool = True) -> Question:
-        tenant = self._authority.tenant if self._authority is not None else ""
-        return Question(self._registration, tenant, by_person)
+        where = self._authority
+        if where is None:
+            return Question(self._registration, "", by_person)
+        return Question(self._registration, where.tenant, by_person, where.wrong_cloud)
 
-    async def _call(self, ask: Callable[[_Room], Answer], proof: Proof | None = None) -> Answer:
+    async def _call(self, ask: Ask, proof: Proof | None = None) -> Answer:
         if self._authority is None:
             self._authority = await self._ask_authority()
-        authority = self._authority
-        try:
-            async with asyncio.timeout(self._limits.total):
-                return await in_thread(lambda: self._in_thread(authority, proof, ask))
-        except TimeoutError:
-            raise IdentityProviderUnavailable(
-                f"{_host(authority)} did not answer within {self._limits.total:g} seconds",
-                hint="Try again; look at the network between here and there.",
-            ) from None
-
-    def _in_thread(self, authority: Authority, proof: Proof | None, ask: Callable[[_Room], Answer]) -> Answer:
-        import msal  # noqa: PLC0415  it takes 0.2 s, which not every way to sign in needs, and no start
-
-        from .http import RequestException, unavailable  # noqa: PLC0415  the same for requests
-
-        try:
-            room = self._entered(authority, proof)
-            room.replays.clear()  # MSAL would answer a refused request with the same refusal for a minute
-            return ask(room)
-        except RequestException as error:
-            raise unavailable(error, _host(authority)) from error
-        except (
-            msal.exceptions.MsalError,
-            AssertionError,
-            AttributeError,
-            LookupError,
-            RuntimeError,
-            TypeError,
-            ValueError,
-        ) as error:
-            raise senseless(type(error).__name__) from error
-        finally:
-            if self._is_closed and self._room is not None:
-                self._room.http.close()
-
-    def _entered(self, authority: Authority, proof: Proof | None) -> _Room:
-        """The MSAL application: built when first needed, since that asks the authority, and per proof."""
-        room = self._room
-        if room is not None and room.proof != proof:
-            room.http.close()
-            room = None
-        if room is None:
-            room = self._room = self._built(authority, proof)
-        return room
-
-    def _built(self, authority: Authority, proof: Proof | None) -> _Room:
-        import msal  # noqa: PLC0415  as above
-
-        from .http import EntraHttp, RequestException  # noqa: PLC0415  as above
-
-        http = EntraHttp(self._registration.ca_bundle, self._limits.connect, self._limits.read)
-        replays: dict[str, object] = {}
-        room = None
-        application = msal.PublicClientApplication if proof is None else msal.ConfidentialClientApplication
-        try:
-            app = application(
-                self._registration.client_id,
-                client_credential=credential(proof),
-                authority=authority.url,
-                instance_discovery=False,  # `authorities` has judged the host; nobody else is asked about it
-                http_client=http,
-                http_cache=replays,
-                client_capabilities=list(CAPABILITIES),
-                token_cache=msal.SerializableTokenCache(),
-            )
-            kept = self._people.kept(authority) if self._people is not None else None
-            room = _Room(authority, proof, app, replays, http, kept)
-        except RequestException:  # some are ValueErrors as well
-            raise
-        except ValueError as error:
-            raise AuthenticationFailed(
-                f"{_host(authority)} knows no tenant {authority.tenant!r}",
-                hint="Check the tenant (--tenant, AZURE_TENANT_ID) and the cloud that it is in.",
-            ) from error
-        finally:
-            if room is None:
-                http.close()
-        return room
-
-
-def _outages() -> dict[str, object]:
-    """The exceptions for which MSAL falls back on a token that is still good."""
-    import msal  # noqa: PLC0415  as above
-
-    from .http import RequestException  # noqa: PLC0415  as above
-
-    return {"http_exceptions": (RequestException, msal.exceptions.MsalServiceError)}
+        async with self._turn:
+            return await self._rooms.answer(ask, self._authority, proof)
 
 
 def _mapping(result: object) -> Answer:
     """What MSAL returns; empty for None, which means that it has nothing to work with."""
     return result if isinstance(result, dict) else {}
-
-
-def _host(authority: Authority) -> str:
-    return urlsplit(authority.url).netloc

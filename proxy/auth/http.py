@@ -9,28 +9,24 @@ becomes an exception here, before MSAL can log it, remember it, or lose a valid 
 from __future__ import annotations
 
 import os
-import re
 import ssl
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
-import certifi
 import requests
 from requests import RequestException
 from requests.adapters import HTTPAdapter
 from requests.utils import get_environ_proxies
 from urllib3 import PoolManager, ProxyManager
 
-from ..errors import ConfigError, IdentityProviderUnavailable
+from ..errors import IdentityProviderUnavailable
 from ..model import is_loopback
+from ..trust import UNTRUSTED, hint, trust
 
-__all__ = ["EntraHttp", "Outage", "RequestException", "proxies", "trust", "unavailable"]
+__all__ = ["EntraHttp", "Outage", "RequestException", "proxies", "unavailable"]
 
-BUNDLE_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
-"""Environment variables with a file or folder of authorities to trust, in the order of requests."""
-
-LONGEST_OUTAGE_PAUSE = 30
-"""Seconds of a `Retry-After` on 5xx that are honoured at most, so that an outage's end is noticed soon."""
+LONGEST_OUTAGE_PAUSE = 25
+"""Seconds of a `Retry-After` on 5xx that are honoured at most, so that all works again within 30 s of its end."""
 
 
 class Outage(RequestException):
@@ -107,45 +103,6 @@ class EntraHttp:
         return response
 
 
-def trust(ca_bundle: str, environment: Mapping[str, str]) -> ssl.SSLContext:
-    """What Entra ID's certificate is checked against.
-
-    A configured bundle is added to the authorities of the platform and of certifi, and the variables of
-    requests are not asked. Without one, such a variable names all that is trusted, as in every other program
-    that uses requests.
-    """
-    if ca_bundle:
-        context = _platform()
-        _load(context, ca_bundle, "ca_bundle")
-        return context
-    for variable in BUNDLE_VARIABLES:
-        if environment.get(variable):
-            context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-            context.minimum_version = ssl.TLSVersion.TLSv1_2
-            _load(context, environment[variable], variable)
-            return context
-    return _platform()
-
-
-def _platform() -> ssl.SSLContext:
-    context = ssl.create_default_context()
-    context.load_verify_locations(certifi.where())
-    return context
-
-
-def _load(context: ssl.SSLContext, path: str, setting: str) -> None:
-    try:
-        if os.path.isdir(path):
-            context.load_verify_locations(capath=path)
-        else:
-            context.load_verify_locations(path)
-    except OSError as error:  # ssl.SSLError is one
-        raise ConfigError(
-            f"{setting} = {path!r} cannot be read: {error.strerror or error}",
-            hint="Name a file that holds certificates in PEM form.",
-        ) from error
-
-
 def proxies(url: str) -> dict[str, str]:
     """The proxy for a URL, by HTTPS_PROXY and NO_PROXY or the system's settings; none for loopback."""
     return {} if is_loopback(urlsplit(url).hostname or "") else dict(get_environ_proxies(url))
@@ -185,7 +142,7 @@ _FAILURES: tuple[tuple[type[RequestException], str, str], ...] = (
     (
         requests.exceptions.SSLError,
         "has a certificate that is not trusted here",
-        "If a gateway inspects TLS, or the authority has its own CA, name that CA with --ca-bundle FILE.",
+        UNTRUSTED,
     ),
     (
         requests.exceptions.ProxyError,
@@ -201,7 +158,6 @@ _FAILURES: tuple[tuple[type[RequestException], str, str], ...] = (
         "Check the network, the name of the authority, and HTTPS_PROXY.",
     ),
 )
-_TLS_REASON = re.compile(r"certificate verify failed: ([^(\n]{1,200})")
 
 
 def unavailable(error: RequestException, host: str) -> IdentityProviderUnavailable:
@@ -210,10 +166,19 @@ def unavailable(error: RequestException, host: str) -> IdentityProviderUnavailab
         return IdentityProviderUnavailable(
             f"Entra ID at {host} is out of order: {error}", hint="Try again.", retry_after=error.retry_after
         )
-    words, hint = next(
-        ((words, hint) for kind, words, hint in _FAILURES if isinstance(error, kind)),
+    words, fix = next(
+        ((words, fix) for kind, words, fix in _FAILURES if isinstance(error, kind)),
         ("gave an answer that cannot be read", "Try again."),
     )
-    reason = _TLS_REASON.search(str(error))
-    said = f" ({reason[1].strip()})" if reason else ""
-    return IdentityProviderUnavailable(f"Entra ID at {host} {words}{said}", hint=hint)
+    said, unfit = "", _certificate_error(error)
+    if unfit is not None:
+        said, fix = f" ({unfit.verify_message})", hint(unfit)
+    return IdentityProviderUnavailable(f"Entra ID at {host} {words}{said}", hint=fix)
+
+
+def _certificate_error(error: object) -> ssl.SSLCertVerificationError | None:
+    """What the ssl module has said, under the exceptions of urllib3 and requests."""
+    while isinstance(error, Exception) and not isinstance(error, ssl.SSLCertVerificationError):
+        inner = getattr(error, "reason", None)
+        error = inner if isinstance(inner, Exception) else next(iter(error.args), None)
+    return error if isinstance(error, ssl.SSLCertVerificationError) else None

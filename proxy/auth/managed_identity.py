@@ -18,9 +18,10 @@ from ..model import Rejection
 from ..rules.audiences import audience
 from ..rules.rejections import refused_after_sign_in
 from .answers import cleaned, seconds
-from .cache import AccessToken, CachedAuthenticator
+from .cache import CachedAuthenticator
 from .clock import Clock
 from .seams import Authenticator, Seams
+from .sources import AccessToken
 from .threads import in_thread
 
 if TYPE_CHECKING:
@@ -65,6 +66,10 @@ class ManagedIdentitySource:
         # MSAL's `refresh_on` says half of the life for tokens of a day.
         refresh_in = seconds(answer.get("refresh_in")) or expires_in
         return AccessToken(value, asked_at + expires_in, asked_at + refresh_in)
+
+    def beside(self, audience: str) -> ManagedIdentitySource:
+        """The same identity's tokens for another audience."""
+        return ManagedIdentitySource(self._config, audience, self._clock)
 
     async def close(self) -> None:
         """A question that is under way is left to itself; nothing is kept between two."""

@@ -7,8 +7,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from .cache import AccessToken
-from .token import LATEST, Bearer
+from ..rules.tokens import LATEST
+from .sources import AccessToken
+from .token import Bearer
 
 UNTOLD_LIFE = 300.0
 """Seconds that a token is used of which nobody says when it expires; then the program is asked again."""

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
-from ..model import Credentials, Rejection, ResponseHead
+from ..errors import AuthenticationFailed
+from ..model import Challenge, Credentials, Rejection, ResponseHead
 from .clock import Clock
 
 Probe = Callable[[], Awaitable[ResponseHead]]
 """One read of the server without credentials: the head of its answer."""
+
+Explain = Callable[[Sequence[Challenge]], AuthenticationFailed]
+"""The error for a token that the server refuses although it is new, from the challenges of its 401."""
 
 Tell = Callable[[str], None]
 """Shows one line to the person at the terminal; safe to call from any thread."""
@@ -37,9 +41,25 @@ class Authenticator(Protocol):
         """Stop what is under way; does not wait for Entra ID."""
 
 
+@runtime_checkable
+class Versatile(Protocol):
+    """An Authenticator whose identity may have tokens for other audiences as well."""
+
+    def beside(self, audience: str, explain: Explain) -> Authenticator | None:
+        """An Authenticator of the same identity for another audience, which asks nobody to sign in.
+
+        None where the tokens come from elsewhere and are for one audience alone.
+        """
+
+
 async def unasked() -> ResponseHead:
     """The probe of seams that belong to no server yet."""
     raise RuntimeError("there is no server to ask")
+
+
+def no_page() -> str:
+    """The sign-in page of a process without one."""
+    return ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,3 +72,10 @@ class Seams:
     attended: bool
     """Whether a person is at hand, who can be asked to sign in."""
     probe: Probe = unasked
+    page: Callable[[], str] = no_page
+    """The address of the page on which a person can sign in and out; empty where there is none."""
+
+    @property
+    def can_ask(self) -> bool:
+        """Whether somebody can be asked to sign in: at this terminal, or on the page."""
+        return self.attended or bool(self.page())

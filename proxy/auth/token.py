@@ -20,7 +20,7 @@ from ..errors import AuthenticationFailed, ConfigError, SignInRequired
 from ..model import Credentials, Rejection
 from ..rules.audiences import audience_mismatch
 from ..rules.challenges import stated_error
-from ..rules.tokens import Claims, unverified_claims
+from ..rules.tokens import Claims, claim_moment, unverified_claims
 from .cache import FAILURE_PAUSE
 from .clock import Clock
 
@@ -32,9 +32,6 @@ MARGIN = 5.0
 
 MAX_BYTES = 64 * 1024
 """Of a token file; Entra ID's largest tokens, with 200 groups, have some 10 KiB."""
-
-LATEST = 253_402_300_799
-"""The end of the year 9999, the last that a date can show; an `exp` beyond it is none."""
 
 _B64TOKEN = re.compile(r"[A-Za-z0-9\-._~+/]+=*")  # RFC 6750 section 2.1
 _PREFIX = re.compile(r"(?:Authorization:\s*)?Bearer(?:\s+|\Z)", re.IGNORECASE)
@@ -66,7 +63,9 @@ class Bearer:
         if not _B64TOKEN.fullmatch(value):
             raise ValueError("holds something else than one bearer token")
         claims = unverified_claims(value)
-        return cls(Credentials(f"Bearer {value}".encode("ascii")), _expiry(claims), _audience(claims))
+        return cls(
+            Credentials(f"Bearer {value}".encode("ascii")), claim_moment(claims, "exp"), _audience(claims)
+        )
 
 
 class _Place(Protocol):
@@ -213,13 +212,6 @@ def _text(content: bytes) -> str:
         return content.decode(encoding)
     except UnicodeDecodeError:
         raise ValueError("does not hold text") from None
-
-
-def _expiry(claims: Claims) -> float | None:
-    value = claims.get("exp")
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= LATEST:
-        return None
-    return float(value)
 
 
 def _audience(claims: Claims) -> str:

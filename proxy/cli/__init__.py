@@ -54,8 +54,11 @@ COMMANDS = MappingProxyType(
         "demo": Listed(".demo", "Show it all working, without an Azure account."),
         "wait": Listed(".wait", "Wait until a proxy that starts is ready."),
         "status": Listed(".status", "Show what a running proxy serves, and what is wrong."),
+        "reload": Listed(".reload", "Have a proxy that runs take its settings anew."),
         "stop": Listed(".stop", "Stop a proxy that runs, once its exchanges are over."),
         "sandbox": Listed(".sandbox", "Start a tenant like Entra ID and a FHIR server, for your own tool."),
+        "init": Listed(".init", "Write a configuration file, after three questions."),
+        "service": Listed(".service", "Start the proxy when you log in: install, remove."),
         "completion": Listed(".completion", "Print what a shell needs to complete commands."),
         "config": Listed(".config", "Show the settings in effect, or the schema of the file."),
     }

@@ -1,4 +1,4 @@
-"""What `wait`, `status` and `stop` share: questions to the admin listener of a proxy that runs."""
+"""What `wait`, `status`, `reload` and `stop` share: questions to the admin listener of a proxy that runs."""
 
 from __future__ import annotations
 

@@ -17,7 +17,8 @@ from ..config import Config, ServerConfig
 from ..sandbox import Sandbox
 from ..sandbox.person import Person
 from ..sandbox.tenant import DESKTOP, MEMBER, SECRET, SERVICE, Resource
-from ..server import Proxy, serve
+from ..server import Proxy
+from ..serving import serve
 from .logs import set_up_logging
 from .terminal import terminal_seams
 from .tour import OPEN, SECURED, NotSeen, Sights

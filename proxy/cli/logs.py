@@ -1,7 +1,8 @@
 """Logging of the process: one handler on stderr, libraries quiet, no patient data, no token.
 
 Libraries quote in their messages what a peer sent (aiohttp the bytes of a bad field, MSAL an answer it cannot
-read), so that of their records only the unformatted words and the kind of the exception are kept.
+read), so that of their records only the unformatted words and the kind of the exception are kept, and none below
+WARNING whatever our own level is.
 """
 
 from __future__ import annotations
@@ -16,7 +17,17 @@ from functools import lru_cache
 from types import MappingProxyType
 from typing import TextIO
 
+logger = logging.getLogger(__name__)
+
+OWN = __name__.partition(".")[0]
+
 LIBRARIES = ("aiohttp", "asyncio", "msal", "urllib3")
+"""Those that speak of what their caller knows; others from WARNING on."""
+
+DEBUG_SHOWS = (
+    "Debugging: shown beside one line for each exchange are new connections to a server, pauses that it asks for, "
+    "and the lifetime of new tokens. Not shown, here as ever, are ids of resources, queries, bodies, fields and tokens."
+)
 
 # A net below the rule that nothing logs a token: the schemes that carry one, and the start of every JWT, that
 # is the base64url of '{"' (RFC 7519 section 3).
@@ -29,7 +40,7 @@ _CONTROLS = MappingProxyType(
 
 def tame(record: logging.LogRecord) -> bool:
     """Strip a library's record of what it quotes."""
-    if record.name.partition(".")[0] in LIBRARIES:
+    if record.name.partition(".")[0] != OWN:
         kind = record.exc_info[0].__name__ if record.exc_info and record.exc_info[0] else ""
         record.msg = f"{record.msg} ({kind})" if kind else str(record.msg)
         record.args = None
@@ -112,3 +123,4 @@ def set_up_logging(level: str, log_format: str, stream: TextIO | None = None) ->
     logging.getLogger("proxy").setLevel(level.upper())
     for library in LIBRARIES:
         logging.getLogger(library).setLevel(logging.ERROR)
+    logger.debug(DEBUG_SHOWS)

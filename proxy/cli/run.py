@@ -6,10 +6,11 @@ import asyncio
 import gc
 import sys
 
-from ..server import serve
+from ..config import Config
+from ..serving import serve
 from .logs import set_up_logging
 from .options import read_settings, settings_command
-from .terminal import announce, terminal_seams
+from .terminal import announce, has_terminal, terminal_seams
 
 if sys.platform == "win32":
     from asyncio import new_event_loop
@@ -31,9 +32,22 @@ of its own at once."""
 def command(base_url: str | None, config_file: str | None, **flags: object) -> None:
     """Serve until the proxy is stopped."""
     config = read_settings(base_url, config_file, flags).config
+
+    def reread() -> Config:
+        return read_settings(base_url, config_file, flags).config
+
     set_up_logging(config.log_level, config.log_format)
     # What is loaded by now stays: searching it for garbage again and again took an eighth of all CPU time.
     gc.freeze()
     gc.set_threshold(NEW_OBJECTS)
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
-        runner.run(serve(config, announce=announce, seams=terminal_seams()))
+        runner.run(
+            serve(
+                config,
+                announce=announce,
+                seams=terminal_seams(),
+                reread=reread,
+                # To the programs of a terminal a hangup says that it was closed, and nobody could stop them later.
+                hangup_reloads=not has_terminal(),
+            )
+        )

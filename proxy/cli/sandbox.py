@@ -12,7 +12,7 @@ from ..errors import ConfigError
 from ..sandbox import Sandbox
 from ..sandbox.fhir import SPELLINGS
 from ..sandbox.tenant import DESKTOP, POPULATION, SECRET, SERVICE
-from ..server import Stop, signals
+from ..signals import Stop, signals
 from .logs import set_up_logging
 
 
@@ -51,6 +51,7 @@ from .logs import set_up_logging
     show_default=True,
     help="How the server writes its own URLs.",
 )
+@click.option("--storage", is_flag=True, help="Keep the files of exports in a storage account beside it.")
 @click.option("--audience", default="", help="Audience that the server expects; by default its base URL.")
 def command(
     port: int,
@@ -61,6 +62,7 @@ def command(
     is_open: bool,
     patients: int,
     spelling: str,
+    storage: bool,
     audience: str,
 ) -> None:
     """Start both until interrupted. stdout holds the settings with which a client reaches them."""
@@ -72,6 +74,7 @@ def command(
         audience=audience,
         is_open=is_open,
         is_tls=tls,
+        has_storage=storage,
     )
     asyncio.run(_serve(sandbox, port, tenant_port, ca_file))
 
@@ -109,6 +112,8 @@ def _settings(sandbox: Sandbox, ca_file: Path) -> list[str]:
         "AZURE_CLIENT_ID": SERVICE.client_id,
         "AZURE_CLIENT_SECRET": SECRET,
     }
+    if sandbox.storage is not None:
+        settings["FHIR_AUTH_PROXY_EXPORT_STORAGE"] = sandbox.storage.host
     return [f"{name}={shlex.quote(value)}" for name, value in settings.items()]
 
 

@@ -37,6 +37,15 @@ def is_attended(
     return not is_container(environment, marks)
 
 
+def has_terminal() -> bool:
+    """Whether the process belongs to a terminal, wherever its streams lead; what Windows has hangs nothing up."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY))
+    except OSError:
+        return False
+    return True
+
+
 def terminal_seams() -> Seams:
     """What signing in needs from outside, as this process has it."""
     attended = is_attended(sys.stdin, sys.stderr, os.environ)

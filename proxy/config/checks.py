@@ -151,6 +151,22 @@ def _redirect_is_not_listener(server: ServerConfig) -> str | None:
     return f"is the listener's own port ({server.listen}); give the sign-in another one"
 
 
+ONE_TOKEN: frozenset[AuthMethod] = frozenset({"anonymous", "token", "command"})
+"""Methods that can have no second token, for another audience than the server's."""
+
+
+def _storage_has_tokens(server: ServerConfig) -> str | None:
+    if not server.export_storage or server.auth not in ONE_TOKEN:
+        return None
+    return f'needs a token of its own, which auth = "{server.auth}" cannot obtain; sign in in another way'
+
+
+def _storage_is_another_server(server: ServerConfig) -> str | None:
+    if server.base_url.authority not in server.export_storage:
+        return None
+    return "names the server itself, whose files come through the proxy anyway; leave it out"
+
+
 CHECKS = (
     Check(("base_url", "auth"), _https_for_tokens),
     Check(("base_url", "listen"), _no_loop),
@@ -169,4 +185,6 @@ CHECKS = (
     Check(("require_organizational_account", "auth"), _organization_signs_in),
     Check(("redirect_port", "auth"), _redirect_needs_browser),
     Check(("redirect_port", "listen"), _redirect_is_not_listener),
+    Check(("export_storage", "auth"), _storage_has_tokens),
+    Check(("export_storage", "base_url"), _storage_is_another_server),
 )

@@ -14,12 +14,14 @@ from .values import (
     AdminListenSetting,
     AllowedHost,
     AllowedInteraction,
+    AllowedOrigin,
     AuthorityHost,
     Connections,
     HttpsUrl,
     ListenSetting,
     Port,
     Seconds,
+    StorageAccount,
     Tenant,
     TenantId,
     UrlSetting,
@@ -82,6 +84,12 @@ class ServerConfig(BaseModel):
             default=(),
             description="More names by which tools may call the listener, such as a container's name.",
         )
+    )
+    allow_origins: Annotated[
+        tuple[AllowedOrigin, ...], Shown("Listener", "ORIGIN", singular="allow_origin")
+    ] = Field(
+        default=(),
+        description="Origins whose web pages may use the listener.",
     )
     key: Annotated[SecretStr | None, Shown("Listener")] = Field(
         default=None,
@@ -211,6 +219,10 @@ class ServerConfig(BaseModel):
     )
     aliases: Annotated[tuple[UrlSetting, ...], Shown("Server", "URL", singular="alias")] = Field(
         default=(), description="Other base URLs that the server uses for itself in what it sends."
+    )
+    export_storage: Annotated[tuple[StorageAccount, ...], Shown("Server", "HOST")] = Field(
+        default=(),
+        description="Storage accounts whose files come through the proxy.",
     )
     rewrite: Annotated[Literal["on", "off"], Shown("Server")] = Field(
         default="on", description="Make the server's URLs local ones in what it sends."

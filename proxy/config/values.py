@@ -14,10 +14,15 @@ from ..model import BaseUrl, Interaction, is_loopback
 # A reg-name of RFC 3986 section 3.2.2 without percent-encoding; with underscores, which container names have.
 _HOST_NAME = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9._-]*[A-Za-z0-9_])?")
 _HOST_AND_PORT = re.compile(rf"(?:\[[0-9A-Fa-f:.]+\]|{_HOST_NAME.pattern})(?::[0-9]{{1,5}})?")
+_NAME_AND_PORT = re.compile(rf"{_HOST_NAME.pattern}(?::[0-9]{{1,5}})?")
 _TENANT_ID = re.compile(r"[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
 # A GUID, a verified domain, or one of Entra's words such as "organizations": nothing that could leave its
 # segment of the authority's path.
 _TENANT = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?")
+_ORIGIN = re.compile(
+    r"(?P<scheme>https?)://(?:\[[0-9a-f:.]+\]|[a-z0-9_](?:[a-z0-9._-]*[a-z0-9_])?)(?::(?P<port>[1-9][0-9]{0,4}))?"
+)
+_DEFAULT_PORTS = {"http": 80, "https": 443}
 _OPERATION = re.compile(r"\$[A-Za-z][A-Za-z0-9-]{0,63}")
 
 ALLOWABLE = tuple(kind.value for kind in Interaction if kind is not Interaction.BATCH)
@@ -139,6 +144,29 @@ def _allowed_host(text: str) -> str:
     return text.lower()
 
 
+def _storage_account(text: str) -> str:
+    if not _NAME_AND_PORT.fullmatch(text):
+        raise ValueError(
+            "is not one host; write it as in account.blob.core.windows.net, without https:// or a path"
+        )
+    return BaseUrl.parse(f"https://{text}").authority
+
+
+def _allowed_origin(text: str) -> str:
+    if text in {"null", "*"}:
+        raise ValueError(
+            "would let in pages that nobody knows; name each origin, such as http://localhost:3000"
+        )
+    found = _ORIGIN.fullmatch(text)
+    if not found:
+        raise ValueError(
+            "is not an origin as browsers send it: scheme and host in lower case, and no slash at the end"
+        )
+    if found["port"] == str(_DEFAULT_PORTS[found["scheme"]]) or int(found["port"] or 1) > 65535:
+        raise ValueError("has a port that no browser sends; leave it out where it is the scheme's own")
+    return text
+
+
 def _https_url(text: str) -> str:
     if text and not _HTTPS_URL.fullmatch(text):
         raise ValueError("is not an https URL")
@@ -192,7 +220,10 @@ AdminListenSetting = Annotated[
 ]
 AuthorityHost = Annotated[str, AfterValidator(_authority_host)]
 AllowedInteraction = Annotated[str, AfterValidator(_allowed_interaction)]
+AllowedOrigin = Annotated[str, AfterValidator(_allowed_origin)]
 AllowedHost = Annotated[str, AfterValidator(_allowed_host)]
+StorageAccount = Annotated[str, AfterValidator(_storage_account)]
+"""Host and port of what speaks https; 443 is left out."""
 HttpsUrl = Annotated[str, AfterValidator(_https_url)]
 """A whole address with its query, unlike a base URL."""
 Tenant = Annotated[str, AfterValidator(_tenant)]

@@ -7,7 +7,6 @@
     visit.py         a connection that is opened to be looked at
     answers.py       what the server says before a sign-in: of itself, of the sign-in, of the time
     identity.py      who signs in, with what token, and what the server does with it
-    claims.py        a token's claims beside what the server asked for
     local.py         links through a real proxy, the listener and its guards
     asking.py        one question, one answer
     verdicts.py      Verdict, Finding, Report

@@ -7,16 +7,18 @@ from dataclasses import replace
 from urllib.parse import urlsplit
 
 from ..auth.answers import cleaned
-from ..auth.authorities import AUTHORITY_PARAMETERS, authority, wrong_cloud
+from ..auth.authorities import AUTHORITY_PARAMETERS, authority
 from ..auth.clouds import cloud_of
 from ..errors import ProxyError
 from ..model import Challenge
 from ..rules.audiences import AUDIENCE_PARAMETERS, audience_mismatch
 from ..rules.challenges import bearer_parameter, one_line, parse_challenges
 from ..rules.exchange import ServerRules
+from ..rules.scopes import other_scopes
+from ..rules.tokens import Finding
 from .asking import Reply, ask_server, request
 from .state import State
-from .verdicts import Remark, Status, Verdict, skipped
+from .verdicts import Status, Verdict, skipped
 
 WRONG_BASE = (
     "Check the base URL: its path, such as /fhir or /r4, belongs to it, and a portal or a gateway before the "
@@ -89,10 +91,10 @@ async def challenge(state: State) -> tuple[State, Verdict]:
             f"audience {details['audience']}" if "audience" in details else "no audience named",
         )
     )
-    remark = _off(state)
-    if remark is None:
+    off = _off(state)
+    if off is None:
         return state, Verdict(Status.OK, found, details=details)
-    return state, Verdict(Status.WARNING, found, remark.cause, remark.fix, details)
+    return state, Verdict(Status.WARNING, found, off.message, off.fix, details)
 
 
 async def clock(state: State) -> tuple[State, Verdict]:
@@ -114,27 +116,31 @@ async def clock(state: State) -> tuple[State, Verdict]:
     )
 
 
-def _off(state: State) -> Remark | None:
+def _off(state: State) -> Finding | None:
     """Where the server's challenge and the settings do not fit."""
     config, challenges = state.config, state.challenges
     if config.auth == "anonymous":
-        return Remark(
+        return Finding(
+            "method",
             "The server asks for a sign-in, and --auth anonymous makes none.",
             "Leave it out: --auth auto finds out how to sign in.",
         )
     if not challenges:
-        return Remark(
+        return Finding(
+            "challenge",
             "The 401 does not say how to sign in: its WWW-Authenticate is missing or cannot be read.",
             "Name the tenant with --tenant (AZURE_TENANT_ID), and the audience with --audience.",
         )
     if mismatch := audience_mismatch(config, challenges):
-        return Remark.parted(mismatch, "Check --audience.")
+        return Finding.parted("audience", mismatch, "Check --audience.")
+    if others := other_scopes(challenges):
+        return Finding.parted("scope", others, "")
     try:
         chosen = authority(config, challenges)
     except ProxyError as error:
-        return Remark(error.message, error.hint)
-    warning = wrong_cloud(config, chosen)
-    return Remark.parted(warning, "Check --authority-host.") if warning else None
+        return Finding("authority", error.message, error.hint)
+    warning = chosen.wrong_cloud
+    return Finding.parted("cloud", warning, "Check --authority-host.") if warning else None
 
 
 def _wanted(challenges: Sequence[Challenge]) -> dict[str, str]:

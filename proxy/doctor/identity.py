@@ -6,14 +6,17 @@ from dataclasses import replace
 
 from ..auth import authenticator
 from ..auth.answers import cleaned
+from ..auth.authorities import authority
 from ..config import ServerConfig
 from ..errors import ConfigError, ProxyError, SignInRequired
 from ..model import ResponseHead
 from ..rules.challenges import parse_challenges
+from ..rules.claims import account_name, claims_of, shown
 from ..rules.rejections import refused_after_sign_in
+from ..rules.scopes import other_scopes_listed
+from ..rules.tokens import Claims, claim_text, token_findings
 from .answers import WRONG_BASE
 from .asking import ask_server, request
-from .claims import Claims, remarks
 from .state import State
 from .verdicts import Status, Verdict, failed, skipped
 
@@ -52,7 +55,7 @@ async def sign_in(state: State) -> tuple[State, Verdict]:
         return state, Verdict(
             Status.OK, "nobody: requests go without a token", details={"method": "anonymous"}
         )
-    claims = Claims.of(credentials)
+    claims = claims_of(credentials)
     return replace(state, claims=claims), _signed_in(config, claims, told)
 
 
@@ -60,16 +63,22 @@ async def token(state: State) -> tuple[State, Verdict]:
     """The token's claims beside what the server asked for."""
     if state.credentials is None:
         return state, skipped("there is no token")
-    if state.claims is None:
+    if not state.claims:
         return state, Verdict(Status.OK, "an opaque token, which says nothing of itself")
-    details = state.claims.details()
-    off = remarks(state.config, state.challenges, state.claims, state.seams.clock.time())
+    details = shown(state.claims)
+    off = token_findings(
+        state.claims,
+        state.config,
+        now=state.seams.clock.time(),
+        challenges=state.challenges,
+        tenant=_servers_tenant(state),
+    )
     found = ", ".join(
         f"{name} {details[name]}" for name in ("aud", "tid", "scp", "roles", "exp") if name in details
     )
     if not off:
         return state, Verdict(Status.OK, found, details=details)
-    cause, fix = " ".join(one.cause for one in off), " ".join(one.fix for one in off)
+    cause, fix = " ".join(one.message for one in off), " ".join(one.fix for one in off)
     return state, Verdict(Status.WARNING, found, cause, fix, details)
 
 
@@ -89,12 +98,24 @@ async def read(state: State) -> tuple[State, Verdict]:
         refusal = refused_after_sign_in(config, parse_challenges(reply.head.fields))
         return state, failed(refusal, WRONG_BASE, details)
     words, fix = _REFUSALS.get(status, ("does not answer a read", WRONG_BASE))
+    scopes = await _scopes_of_smart(state) if status == 403 else ""
     return state, Verdict(
         Status.FAILED,
-        cause=f"{config.base_url} {words}: {status}" + (f", {said}" if said else "."),
+        cause=f"{config.base_url} {words}: {status}"
+        + (f", {said} {scopes}" if said else f". {scopes}").rstrip(),
         fix=fix.format(account=_who(state)),
         details=details,
     )
+
+
+async def _scopes_of_smart(state: State) -> str:
+    """What the server's SMART configuration says of scopes that are not requested; empty without one."""
+    head = request(state.config.base_url, ".well-known/smart-configuration")
+    try:
+        reply = await ask_server(state.config, head, state.seams.clock)
+    except ProxyError:
+        return ""  # the read has its verdict, and this would only have added to it
+    return other_scopes_listed(reply.object())
 
 
 # Status -> what it says, and what to do.
@@ -139,20 +160,31 @@ def _obstacle(state: State) -> Verdict | None:
     return None
 
 
-def _signed_in(config: ServerConfig, claims: Claims | None, told: list[str]) -> Verdict:
+def _servers_tenant(state: State) -> str:
+    """The tenant that the server names, whatever is configured; empty where it names none to be trusted."""
+    try:
+        named = authority(
+            state.config.model_copy(update={"tenant": "", "authority": None}), state.challenges, secret=False
+        )
+    except ProxyError:
+        return ""
+    return named.tenant if named.discovered else ""
+
+
+def _signed_in(config: ServerConfig, claims: Claims, told: list[str]) -> Verdict:
     details: dict[str, str] = {"method": config.auth}
     if config.auth == "auto" and told:
         details["chosen"] = cleaned(told[0])
-    if claims is None:
+    if not claims:
         return Verdict(Status.OK, f"a token by --auth {config.auth}", details=details)
-    details |= {"account": cleaned(claims.account), "tenant": cleaned(claims["tid"])}
+    details |= {"account": account_name(claims), "tenant": claim_text(claims, "tid")}
     found = f"{details['account'] or 'an account without name'} in the tenant {details['tenant'] or '?'}"
     return Verdict(Status.OK, f"{found}, by --auth {config.auth}", details=details)
 
 
 def _who(state: State) -> str:
     """Whom a role has to be assigned to."""
-    if state.claims is None:
+    if not state.claims:
         return "the account"
-    identifier = cleaned(state.claims["oid"])
-    return cleaned(state.claims.account) + (f" (object id {identifier})" if identifier else "")
+    identifier = claim_text(state.claims, "oid")
+    return account_name(state.claims) + (f" (object id {identifier})" if identifier else "")

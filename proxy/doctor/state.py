@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from ..auth import Authenticator, Seams
 from ..config import ServerConfig
 from ..model import Challenge, Credentials
+from ..rules.tokens import Claims
 from .asking import Reply
-from .claims import Claims
 from .verdicts import Verdict
 
 
@@ -29,7 +29,8 @@ class State:
     authenticator: Authenticator | None = None
     """Holds connections and has to be closed."""
     credentials: Credentials | None = None
-    claims: Claims | None = None
+    claims: Claims = field(default_factory=dict)
+    """What the token says of itself; nothing where it is opaque, or there is none."""
 
 
 Step = Callable[[State], Awaitable[tuple[State, Verdict]]]

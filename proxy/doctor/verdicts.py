@@ -55,20 +55,6 @@ def skipped(cause: str) -> Verdict:
 
 
 @dataclass(frozen=True, slots=True)
-class Remark:
-    """Something that is off without being in the way: why, and what to do."""
-
-    cause: str
-    fix: str
-
-    @classmethod
-    def parted(cls, text: str, advice: str) -> Remark:
-        """A remark from a rule's text, whose way out stands behind a semicolon; `advice` where it has none."""
-        cause, _, fix = text.rstrip(".").partition("; ")
-        return cls(f"{cause}.", f"{fix[:1].upper()}{fix[1:]}." if fix else advice)
-
-
-@dataclass(frozen=True, slots=True)
 class Finding:
     """A step's verdict under its name and title, with the exit status that it stands for if it failed."""
 

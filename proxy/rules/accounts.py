@@ -6,10 +6,7 @@ import re
 from dataclasses import dataclass
 
 from ..config import ServerConfig
-from .tokens import Claims, Finding, claim_text
-
-PERSONAL_TENANT = "9188040d-6c67-4c5b-b112-36a304b66dad"
-"""The tenant of Microsoft's personal accounts, the same in every cloud (Microsoft, "ID token claims": tid)."""
+from .tokens import PERSONAL_TENANT, Claims, Finding, claim_text
 
 ELSEWHERE = "elsewhere"
 """The home of a guest whose token does not tell which tenant it is."""

@@ -37,6 +37,10 @@ OTHER_SERVICES = frozenset(
 )
 """Audiences whose tokens open something else than health data; a FHIR server has no business with them."""
 
+STORAGE_AUDIENCE = "https://storage.azure.com"
+"""What tokens for any of Azure's storage accounts are made for (Microsoft, "Authorize with Microsoft Entra ID").
+Asked for only where the settings name accounts; the FHIR server never gets such a token."""
+
 AUDIENCE_PARAMETERS = ("resource_id", "resource")
 """The second name is Key Vault's."""
 

@@ -197,18 +197,21 @@ _SAME = {"x-gzip": "gzip"}
 class Decoder:
     """Undoes the codings of one body: `feed` each chunk and take all pieces, and `flush` once at its end.
 
-    Both raise the error that the decoder was made with where the data is damaged, ends early, or comes to
-    more than `MOST_EXPANSION` times its size.
+    Both raise `damaged` where the data is not what its coding says or ends early; `too_large` is for what comes
+    to more than `MOST_EXPANSION` times its size.
     """
 
-    __slots__ = ("_codings", "_error", "_sizes", "_stages")
+    __slots__ = ("_codings", "_damaged", "_sizes", "_stages", "_too_large")
 
-    def __init__(self, codings: Sequence[str], error: type[ProxyError]) -> None:
+    def __init__(
+        self, codings: Sequence[str], damaged: type[ProxyError], too_large: type[ProxyError]
+    ) -> None:
         """Take the codings in the order in which they are to be undone."""
         self._codings = codings
         self._stages = [_STAGES[coding]() for coding in codings]
         self._sizes = [[0, 0] for _ in codings]
-        self._error = error
+        self._damaged = damaged
+        self._too_large = too_large
 
     def feed(self, chunk: bytes) -> Iterator[bytes]:
         """The decoded pieces of a chunk, each of a bounded size."""
@@ -221,7 +224,7 @@ class Decoder:
         """Take notice that the body has ended."""
         for stage, coding in zip(self._stages, self._codings, strict=True):
             if not stage.ended:
-                raise self._error(f"the body ends in the middle of its {coding} data")
+                raise self._damaged(f"the body ends in the middle of its {coding} data")
 
     def _through(self, index: int, pieces: Iterable[bytes]) -> Iterator[bytes]:
         stage, coding, size = self._stages[index], self._codings[index], self._sizes[index]
@@ -231,25 +234,27 @@ class Decoder:
                 for piece in stage.feed(coded):
                     size[1] += len(piece)
                     if size[1] > FREE_EXPANSION + MOST_EXPANSION * size[0]:
-                        raise self._error(
+                        raise self._too_large(
                             f"the body's {coding} data comes to more than {MOST_EXPANSION} times its size"
                         )
                     yield piece
             except Damaged as exc:
-                raise self._error(f"the body is not {coding} data: {exc}") from exc
+                raise self._damaged(f"the body is not {coding} data: {exc}") from exc
 
 
-def decoder(content_encoding: str, error: type[ProxyError]) -> Decoder | None:
+def decoder(
+    content_encoding: str, damaged: type[ProxyError], too_large: type[ProxyError] | None = None
+) -> Decoder | None:
     """A decoder for a `Content-Encoding` value; None where one of its codings cannot be undone here.
 
-    `error` is what a bad body raises: UpstreamProtocolError for an answer, BodyTooLarge or BadRequest for a
-    request.
+    `damaged` is what a bad body raises, UpstreamProtocolError for an answer, BadRequest for a request;
+    `too_large` what a bomb raises, where that is another error.
     """
     named = [coding.strip().lower() for coding in content_encoding.split(",")]
     codings = [_SAME.get(coding, coding) for coding in reversed(named) if coding not in {"", "identity"}]
     if len(codings) > MOST_CODINGS or not all(coding in _STAGES for coding in codings):
         return None
-    return Decoder(codings, error)
+    return Decoder(codings, damaged, too_large or damaged)
 
 
 def accept_encoding() -> bytes:

@@ -17,6 +17,7 @@ from ..errors import (
     BodyTooLarge,
     CodingNotSupported,
     ConfigError,
+    InternalError,
     NotFound,
     ProxyError,
     UpstreamProtocolError,
@@ -25,10 +26,11 @@ from ..model import Credentials, Fields, Interaction, Rejection, RequestHead, Re
 from .binaries import answer_is_fhir, sparing_content
 from .bodies import BodyPath
 from .capabilities import is_smart_configuration, security_remover
-from .challenges import parse_challenges
+from .challenges import parse_challenges, wanted_claims
 from .coding import accept_encoding, acceptable, decoder
 from .correlation import id_lines
-from .guards import Listener, guard, guard_line
+from .echoes import without_token
+from .guards import guard, guard_line
 from .headers import (
     ATTEMPTS_FIELD,
     REQUEST_URL_FIELDS,
@@ -41,9 +43,18 @@ from .headers import (
 )
 from .interactions import classify
 from .known_fields import KnownFields, Memory
+from .listener import Listener
+from .origins import shared
 from .outcome import outcome
 from .policy import Policy
 from .rejections import refused_after_sign_in
+from .representations import (
+    DECODED_VOUCHING_FIELDS,
+    VOUCHING_FIELDS,
+    not_modified,
+    transformed,
+    varying,
+)
 from .retries import is_repeatable
 from .rewriting import Rewriter, request_rewriter, response_rewriter
 from .urls import UrlMap
@@ -52,18 +63,11 @@ BODILESS_STATUSES = frozenset({204, 304})
 """Answers without a body whatever their fields say (RFC 9110 section 6.4.1)."""
 
 PARTIAL_CONTENT = 206
+NOT_MODIFIED = 304
 UNAUTHORIZED = 401
+FORBIDDEN = 403
 
 _CAPABILITIES = Interaction.CAPABILITIES  # by name it is looked up by a function in Python, until 3.12
-
-VOUCHING_FIELDS = frozenset(
-    {b"accept-ranges", b"content-digest", b"content-length", b"content-md5", b"digest", b"repr-digest"}
-)
-"""Fields about bytes that are no longer the same once a body is rewritten (RFC 9530, RFC 9110 section 14.3)."""
-
-
-DECODED_VOUCHING_FIELDS = VOUCHING_FIELDS | {b"content-encoding"}
-"""The same where its coding is undone on the way."""
 
 RESPONSE_MAPPED_FIELDS = RESPONSE_URL_FIELDS | RESPONSE_LINK_FIELDS
 
@@ -82,6 +86,7 @@ class ServerRules:
             aliases=config.aliases,
             authorities=[authority.decode("ascii") for authority in listener.authorities],
             key_path=listener.key_path.decode("ascii"),
+            accounts=config.export_storage,
         )
         self.policy = Policy(config.base_url, read_only=config.policy == "read-only", allow=config.allow)
         self.rewrites = config.rewrite == "on"
@@ -109,6 +114,12 @@ class Exchange:
     Creating one runs the guards: RequestRefused means that nothing may be sent.
     """
 
+    account = ""
+    """The storage account that the request goes to, as its host and port; empty for the server."""
+    needs_credentials = True
+    """Whether it is to be sent with the authenticator's credentials, where that has some."""
+    _is_for_storage = False
+
     def __init__(self, head: RequestHead, rules: ServerRules, request_id: bytes = b"") -> None:
         known = rules.memory.get(head.fields.lines)
         if known is None:
@@ -132,9 +143,7 @@ class Exchange:
         self._key_path, target = (
             rules.listener.without_key(head.target) if rules.listener.key else (b"", head.target)
         )
-        self._mount, self._target = rules.url_map.mount(target)
-        self._path = self._target.partition(b"?")[0].removeprefix(rules.base_path)
-        self.classified = classify(head.method, self._path)
+        self._mount = self._address(target)
         rules.policy.check(head, self.classified)
 
     @property
@@ -142,6 +151,13 @@ class Exchange:
         """The proxy's base URL as this tool knows it."""
         host = self._head.fields.get(b"host") or b""
         return self._rules.url_map.local_base(host, self._key_path + self._mount)
+
+    def _address(self, target: bytes) -> bytes:
+        """Find out what a target names; the path at which it addresses the proxy's base."""
+        mount, self._target = self._rules.url_map.mount(target)
+        self._path = self._target.partition(b"?")[0].removeprefix(self._rules.base_path)
+        self.classified = classify(self._head.method, self._path)
+        return mount
 
     def check(self, credentials: Credentials | None) -> None:
         """Refuse what depends on whether the proxy signs in for the tool."""
@@ -173,7 +189,7 @@ class Exchange:
             return None
         if not coding:
             return BodyPath((rewriter,))
-        decoding = decoder(coding, BodyTooLarge)
+        decoding = decoder(coding, BadRequest, BodyTooLarge)
         if decoding is None:
             raise CodingNotSupported(
                 f"The body's Content-Encoding is {coding[:40]!r}, which this proxy cannot read.",
@@ -186,8 +202,7 @@ class Exchange:
 
         `length` is the size in bytes of the body as it goes up where all of it is at hand; None where it streams.
         """
-        self._credentials = credentials
-        self.attempts += 1
+        self._take(credentials)
         fields = self._known.to_server.get(credentials is None) or self._fields_to_server(credentials)
         if self._head.body_exists:
             fields = self._framed(fields, length)
@@ -213,6 +228,13 @@ class Exchange:
         self._known.to_server[credentials is None] = fields
         return fields
 
+    def _take(self, credentials: Credentials | None) -> None:
+        """Count an attempt with credentials; InternalError for those of another place: they are not sent."""
+        if credentials is not None and credentials.for_storage != self._is_for_storage:
+            raise InternalError("Credentials were to be sent to a place that they are not for.")
+        self._credentials = credentials
+        self.attempts += 1
+
     @property
     def reads_body(self) -> bool:
         """Whether `check_body` has to see the body before it is sent."""
@@ -226,13 +248,17 @@ class Exchange:
     def rejection(self, head: ResponseHead) -> Rejection | None:
         """What to tell the authenticator about a 401, None where the answer goes on to the tool.
 
-        Raises AuthenticationFailed where renewed credentials have been refused as well.
+        A 403 counts where it asks for other claims in the token, as services did before there was a 401 for it;
+        where it remains, it is the server's answer. Raises AuthenticationFailed where renewed credentials have
+        been refused as well.
         """
-        if head.status != UNAUTHORIZED:
+        if head.status not in {UNAUTHORIZED, FORBIDDEN}:
             return None
         if self._credentials is None and b"authorization" in self._head.fields:
             return None  # What was refused is the tool's own, before a server that gets nothing from us.
-        challenges = parse_challenges(_without_token(head.fields, self._credentials))
+        challenges = parse_challenges(without_token(head, self._credentials).fields)
+        if head.status == FORBIDDEN and (self._is_renewed or not wanted_claims(challenges)):
+            return None
         if self._is_renewed:
             raise refused_after_sign_in(self._rules.config, challenges)
         self._is_renewed = True
@@ -259,23 +285,27 @@ class Exchange:
     def client_response(self, head: ResponseHead) -> tuple[ResponseHead, BodyPath | None]:
         """The answer's head as the tool gets it, and what its body goes through on the way."""
         rules = self._rules
+        head = without_token(head, self._credentials)
         fields = response_fields(head.fields, keep_challenges=self._credentials is None)
         if rules.rewrites and not RESPONSE_MAPPED_FIELDS.isdisjoint(head.fields.by_name):
             fields = _mapped(fields, RESPONSE_URL_FIELDS, self._location_down)
             fields = _mapped(fields, RESPONSE_LINK_FIELDS, self._link_down)
         path = self._response_path(head)
         if path is not None:
-            fields = _transformed(
-                fields, DECODED_VOUCHING_FIELDS if _coding(head.fields) else VOUCHING_FIELDS
-            )
+            fields = transformed(fields, DECODED_VOUCHING_FIELDS if _coding(head.fields) else VOUCHING_FIELDS)
+        elif head.status == NOT_MODIFIED and self._rewrites_bodies:
+            fields = not_modified(fields, self._head.fields.text(b"if-none-match"))
+        if _coding(head.fields):
+            fields = varying(fields)
         fields = fields.adding(*id_lines(head.fields, self._request_id))
+        fields = shared(fields, self._head.fields, rules.listener)
         return _counted(ResponseHead(head.status, head.reason, fields), self.attempts), path
 
     def _response_path(self, head: ResponseHead) -> BodyPath | None:
         if head.status == PARTIAL_CONTENT or head.status in BODILESS_STATUSES:
             return None
         rules = self._rules
-        media_type = head.fields.text(b"content-type")
+        media_type = self._media_type(head)
         stages: list[Rewriter] = []
         if self._credentials is not None and rules.hides_auth and self._is_metadata():
             remover = security_remover(media_type)
@@ -314,6 +344,9 @@ class Exchange:
         )
         return acceptable(wishes, coding)
 
+    def _media_type(self, head: ResponseHead) -> str:
+        return head.fields.text(b"content-type")
+
     def _is_fhir(self, media_type: str) -> bool:
         head = self._head
         return answer_is_fhir(
@@ -334,11 +367,16 @@ class Exchange:
 
 
 def failure(
-    error: ProxyError, head: RequestHead, attempts: int = 0, request_id: bytes = b""
+    error: ProxyError,
+    head: RequestHead,
+    listener: Listener,
+    attempts: int = 0,
+    request_id: bytes = b"",
 ) -> tuple[ResponseHead, bytes]:
     """The answer to a request that failed here, in the format that the tool asked for."""
     answer, body = outcome(error, accept=head.fields.text(b"accept"), query=head.target.partition(b"?")[2])
-    answer = replace(answer, fields=answer.fields.adding(*id_lines(answer.fields, request_id)))
+    fields = answer.fields.adding(*id_lines(answer.fields, request_id))
+    answer = replace(answer, fields=shared(fields, head.fields, listener))
     return _counted(answer, attempts), body
 
 
@@ -368,33 +406,8 @@ def _asks_for_untouched_bodies(fields: Fields) -> bool:
     return True
 
 
-def _transformed(fields: Fields, dropped: Collection[bytes]) -> Fields:
-    """The fields of a representation whose body changes on the way, less those to drop."""
-    lines = []
-    for line in fields.lines:
-        name = line[0].lower()
-        if name not in dropped:
-            lines.append((line[0], _weak(line[1])) if name == b"etag" else line)
-    return Fields(tuple(lines))
-
-
-def _without_token(fields: Fields, credentials: Credentials | None) -> Fields:
-    """A 401's fields without the token that it quotes: its words go to the tool and into the log."""
-    token = credentials.authorization.partition(b" ")[2] if credentials else b""
-    return (
-        _mapped(fields, {b"www-authenticate"}, lambda value: value.replace(token, b"***"))
-        if token
-        else fields
-    )
-
-
 def _coding(fields: Fields) -> str:
     if b"content-encoding" not in fields.by_name:
         return ""
     coding = fields.text(b"content-encoding").strip().lower()
     return "" if coding == "identity" else coding
-
-
-def _weak(etag: bytes) -> bytes:
-    """The validator of a representation that was transformed on the way (RFC 9110 sections 7.7 and 8.8.1)."""
-    return etag if etag.startswith(b"W/") else b"W/" + etag

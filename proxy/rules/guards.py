@@ -7,20 +7,19 @@ is read or sent. A target that is not plain is refused, never normalised: the se
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from hmac import compare_digest
 
 from ..errors import (
     BadRequest,
-    ConfigError,
     FieldsTooLarge,
     MethodNotAllowed,
     Misdirected,
     RequestRefused,
     TargetTooLong,
 )
-from ..model import RequestHead, is_loopback
+from ..model import RequestHead
+from .listener import Listener, shows_key
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 """Those of FHIR's RESTful API (FHIR R5 section 3.2.0); TRACE would echo the token."""
@@ -31,79 +30,16 @@ LONGEST_TARGET = 32 * 1024
 LARGEST_FIELDS = 32 * 1024
 """Bytes of all names, values and their separators; the bound of Microsoft's server (Kestrel's default)."""
 
-KEY_MOUNT = b"/k/"
-"""Where the key stands in a path; no FHIR path begins so, since types are capitalized."""
-
-_ANY_ADDRESS = frozenset({"0.0.0.0", "::"})  # noqa: S104 - compared with, not listened on
-_LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1")
-_HTTP_PORT = 80
-
-_ALLOWED_HOST = re.compile(
-    r"(?P<name>[a-z0-9](?:[a-z0-9._-]{0,251}[a-z0-9])?|\[[0-9a-f:.]+\])(?::(?P<port>[0-9]{1,5}))?"
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Listener:
-    """How a listener may be called: `Host` values in lower case, and origins whose pages may use it."""
-
-    authorities: frozenset[bytes]
-    origins: frozenset[bytes]
-    key: bytes = field(default=b"", repr=False)
-    """What tools have to show, as the field X-Proxy-Key or as the path /k/KEY; empty where they need not."""
-
-    @classmethod
-    def of(
-        cls,
-        host: str,
-        port: int,
-        allowed_hosts: Collection[str] = (),
-        allow_origins: Collection[str] = (),
-        key: bytes = b"",
-    ) -> Listener:
-        """The listener at `host` (without brackets) and the port it got.
-
-        `allowed_hosts` are further names: `name` stands for the listener's own port, `name:port` for one that
-        a container publishes. ConfigError names an entry that is neither.
-        """
-        names = [] if host in _ANY_ADDRESS else [host.lower()]
-        if host in _ANY_ADDRESS or is_loopback(host):
-            names.extend(_LOOPBACK_NAMES)
-        pairs = [(f"[{name}]" if ":" in name else name, port) for name in names]
-        pairs.extend(_name_and_port(entry, port) for entry in allowed_hosts)
-        authorities = {f"{name}:{number}".encode("ascii") for name, number in pairs}
-        authorities |= {name.encode("ascii") for name, number in pairs if number == _HTTP_PORT}
-        origins = {b"http://" + authority for authority in authorities}
-        origins |= {origin.encode("ascii") for origin in allow_origins}
-        return cls(frozenset(authorities), frozenset(origins), key)
-
-    @property
-    def key_path(self) -> bytes:
-        """The path by which tools that send no fields of their own show the key; empty where there is none."""
-        return KEY_MOUNT + self.key if self.key else b""
-
-    def without_key(self, target: bytes) -> tuple[bytes, bytes]:
-        """The path of the key, if the target shows it there, and the target behind it."""
-        if not self.key or not _shows_key(target, self.key):
-            return b"", target
-        rest = target[len(self.key_path) :]
-        return self.key_path, rest if rest.startswith(b"/") else b"/" + rest
-
-
-def _name_and_port(entry: str, port: int) -> tuple[str, int]:
-    match = _ALLOWED_HOST.fullmatch(entry.lower())
-    number = int(match["port"] or port) if match else 0
-    if not match or not 0 < number <= 65535:
-        raise ConfigError(
-            f"allowed_hosts: {entry!r} is not a host name",
-            hint="Write a name or name:port as tools call it, such as fhir-proxy or fhir-proxy:8080.",
-        )
-    return match["name"], number
-
 
 def guard(head: RequestHead, listener: Listener) -> None:
     """Return if the request may be forwarded; else raise the RequestRefused that says why it may not."""
     for check in _GUARDS:
+        check(head, listener)
+
+
+def guard_preflight(head: RequestHead, listener: Listener) -> None:
+    """As `guard`, for a preflight: it can show no key, and its method is not one that is forwarded."""
+    for check in _PREFLIGHT_GUARDS:
         check(head, listener)
 
 
@@ -136,7 +72,8 @@ def _origin(head: RequestHead, listener: Listener) -> None:
     for origin in head.fields.get_all(b"origin"):
         if origin not in listener.origins:
             raise RequestRefused(
-                f"Origin {_shown(origin)} may not use this proxy", hint="Web pages are refused by default."
+                f"Origin {_shown(origin)} may not use this proxy",
+                hint="Web pages are refused; allow_origins lets those of one origin in.",
             )
 
 
@@ -159,18 +96,11 @@ def _key(head: RequestHead, listener: Listener) -> None:
     shown = head.fields.get_all(b"x-proxy-key")
     if len(shown) == 1 and compare_digest(shown[0], listener.key):
         return
-    if not _shows_key(head.target, listener.key):
+    if not shows_key(head.target, listener.key):
         raise RequestRefused(
             "The request does not show this proxy's key, or not the right one",
             hint="Send it as the field X-Proxy-Key, or put /k/KEY before the path.",
         )
-
-
-def _shows_key(target: bytes, key: bytes) -> bool:
-    if not target.startswith(KEY_MOUNT):
-        return False
-    shown = target.partition(b"?")[0].removeprefix(KEY_MOUNT).partition(b"/")[0]
-    return compare_digest(shown, key)
 
 
 def _method(head: RequestHead, _: Listener) -> None:
@@ -294,6 +224,7 @@ _GUARDS: tuple[Guard, ...] = (
     _fields,
     _web_socket,
 )
+_PREFLIGHT_GUARDS = tuple(check for check in _GUARDS if check not in {_key, _method})
 
 _OF_THE_LINE: tuple[Guard, ...] = (_version, _key, _method, _target_length, _target)
 """Those of them that look at more than the fields."""

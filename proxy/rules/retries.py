@@ -108,9 +108,14 @@ class Pace:
         return max(0.0, min(self._until - now, self._pause)) if now < self._until else 0.0
 
     @property
+    def limit(self) -> float:
+        """Requests that may be under way at a time; infinite while the server asks for no patience."""
+        return max(1.0, self._limit)
+
+    @property
     def has_room(self) -> bool:
         """Whether one more request may be under way; one always may."""
-        return self._under_way + 1 <= max(1.0, self._limit)
+        return self._under_way + 1 <= self.limit
 
     def begin(self) -> None:
         """One more request is under way."""

@@ -15,7 +15,6 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 from ..model import DEFAULT_PORTS, BaseUrl
 
@@ -24,6 +23,9 @@ LEVELS = (0, 1, 2)
 
 MOST_PORTS = 4
 """HAPI behind a proxy writes a port twice (hapi-fhir#2856, fhircore#1714); nobody was seen to write it thrice."""
+
+MARK_MOUNT = "/u/"
+"""Stands before a mark in the path of a local URL; no FHIR path begins so, since types are capitalized."""
 
 BEFORE = 16
 """Bytes before a match that `can_begin` looks at: an escape and the backslashes that could disarm it."""
@@ -50,8 +52,6 @@ _NEVER_INSIDE = (b'"', b"}", b">", b"\n", b" ")
 _ESCAPE = re.compile(
     rb"(?<!\\)(?:\\\\)*\\(?:[bfnrt]|u(?P<json>[0-9A-Fa-f]{4}))\Z|%(?:25)?(?P<percent>[0-9A-Fa-f]{2})\Z"
 )
-_COLON = re.compile(rb"(?i)\\u003a|&#x3a;|&#58;|%(?:25)?3a|:")
-_SLASH = re.compile(rb"(?i)\\u002f|\\/|&#x2f;|&#47;|%(?:25)?2f|/")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +80,7 @@ def _either(choices: Sequence[_Pieces]) -> _Pieces:
     )
 
 
-def _forms(character: str, level: int) -> tuple[list[str], list[str]]:
+def forms(character: str, level: int) -> tuple[list[str], list[str]]:
     """How a character can be written without, and with, percent-encoding at a level."""
     if character in _STANDS_FOR_ITSELF:
         return [character], []
@@ -120,7 +120,7 @@ def _either_bytes(patterns: Iterable[bytes]) -> bytes:
 def _text(text: str, level: int, *, ignore_case: bool = False) -> _Pieces:
     pieces = _Pieces()
     for character in text:
-        plain, encoded = _forms(character, level)
+        plain, encoded = forms(character, level)
         pieces += _token([*plain, *encoded], ignore_case=ignore_case)
     return pieces
 
@@ -132,18 +132,26 @@ def _after_scheme(level: int) -> _Pieces:
     """
     if not level:
         return _text("://", 0)
-    colon, encoded_colon = (_token(forms) for forms in _forms(":", level))
-    plain_slash, encoded_slash = _forms("/", level)
+    colon, encoded_colon = (_token(written) for written in forms(":", level))
+    plain_slash, encoded_slash = forms("/", level)
     slash = _token([*plain_slash, *encoded_slash])
     return _either([encoded_colon + slash + slash, colon + _token(encoded_slash) + slash])
 
 
-def _address(base: BaseUrl, paths: Sequence[str], level: int) -> _Pieces:
+def _mark(longest: int) -> _Pieces:
+    return _Pieces(rb"[A-Za-z0-9_-]{1,%d}" % longest, rb"[A-Za-z0-9_-]{0,%d}" % longest, longest)
+
+
+def _address(base: BaseUrl, paths: Sequence[str], level: int, longest_mark: int) -> _Pieces:
     host = f"[{base.host}]" if ":" in base.host else base.host
     port = _text(f":{base.port}", level)
     default = DEFAULT_PORTS[base.scheme] == base.port
     boundary = _Pieces(_BOUNDARY, _UNDECIDED_END, 8)
-    ends = [_text(path, level) + boundary for path in sorted(paths, key=len, reverse=True)]
+    longest_first = sorted(paths, key=len, reverse=True)
+    ends = [_text(path, level) + boundary for path in longest_first]
+    if longest_mark:
+        mark = _mark(longest_mark)
+        ends[:0] = [_text(path + MARK_MOUNT, level) + mark + boundary for path in longest_first]
     return (
         _after_scheme(level)
         + _text(host, level, ignore_case=True)
@@ -183,15 +191,20 @@ class AddressPattern:
         "_whole",
     )
 
-    def __init__(self, bases: Collection[BaseUrl], *, also: Collection[str] = ()) -> None:
-        """The paths `also` count at each base's origin as well, the longest where several can."""
+    def __init__(
+        self, bases: Collection[BaseUrl], *, also: Collection[str] = (), longest_mark: int = 0
+    ) -> None:
+        """The paths `also` count at each base's origin as well, the longest where several can.
+
+        A mark (see `marks`) of up to `longest_mark` characters belongs to the base before it.
+        """
         longest_first = sorted(set(bases), key=lambda base: len(base.path), reverse=True)
         pieces = _either(
             [
                 _text(scheme, 0, ignore_case=True)
                 + _either(
                     [
-                        _address(base, sorted({base.path, *also}), level)
+                        _address(base, sorted({base.path, *also}), level, longest_mark)
                         for level in LEVELS
                         for base in longest_first
                         if base.scheme == scheme
@@ -256,6 +269,10 @@ class AddressPattern:
             if at < position:
                 at = folded.find(needle, position)
 
+    def is_all_of(self, url: bytes) -> bool:
+        """Whether a URL is one of the bases, in any spelling, and nothing more."""
+        return self._whole.fullmatch(url) is not None
+
     def undecided_from(self, data: bytes) -> int:
         """Where a match may begin that the end of the data cuts; the length of the data if nowhere."""
         begin = max(0, len(data) - self._reach)
@@ -289,28 +306,3 @@ def is_percent_encoded(matched: bytes) -> bool:
 def stands_alone(match: re.Match[bytes]) -> bool:
     """Whether a match can be all that is before the path of a URL, and is no part of another URL's query."""
     return not is_percent_encoded(match[0]) and match.string[match.end() : match.end() + 1] != b"%"
-
-
-@lru_cache(maxsize=256)
-def in_spelling_of(matched: bytes, url: bytes) -> bytes:
-    """`url` with its colons, slashes and percent-encoding written as in a match.
-
-    What the match writes in two ways, as in `%3A//`, is written so place by place.
-    """
-    colons, slashes = _COLON.findall(matched), _SLASH.findall(matched)
-    level = max((2 if b"%25" in form else 1 if b"%" in form else 0) for form in (*colons, *slashes))
-    scheme, _, rest = url.decode("ascii").partition("://")
-    written = {":": colons[-1], "/": slashes[-1]}
-    return b"".join(
-        (
-            scheme.encode("ascii"),
-            colons[0],
-            *slashes[:2],
-            *(written.get(character) or _encoded(character, level) for character in rest),
-        )
-    )
-
-
-def _encoded(character: str, level: int) -> bytes:
-    _, encoded = _forms(character, level)
-    return (encoded[0].upper() if encoded else character).encode("ascii")

@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Self
 
 from .fhir import FhirServer
+from .storage import AUDIENCE, StorageAccount
 from .tenant import DESKTOP, SERVICE, InvalidToken, Resource, Tenant
 
 __all__ = ["Sandbox"]
@@ -25,6 +26,7 @@ class Sandbox:
     `is_open` leaves the server without any sign-in. `audience` is what the server expects in tokens, its base
     URL where it is empty; both are registered, so that a token for the wrong one can be had and is refused.
     The server speaks plain HTTP on loopback unless `is_tls`; the tenant always speaks TLS, as MSAL demands.
+    With `has_storage` the files of exports lie in a storage account beside the server, which takes other tokens.
     """
 
     def __init__(
@@ -38,8 +40,12 @@ class Sandbox:
         is_open: bool = False,
         is_tls: bool = False,
         compress: bool = True,
+        has_storage: bool = False,
     ) -> None:
         self.tenant = Tenant()
+        self.storage: StorageAccount | None = None
+        if has_storage:
+            self.storage = StorageAccount(self.tenant.verify, refusals=(InvalidToken,))
         self.fhir = FhirServer(
             None if is_open else self.tenant.verify,
             refusals=(InvalidToken,),
@@ -49,6 +55,7 @@ class Sandbox:
             spelling=spelling,
             alias=alias,
             compress=compress,
+            export_to=self.storage,
         )
         self._is_tls = is_tls
 
@@ -63,8 +70,9 @@ class Sandbox:
             await self.fhir.start(
                 port=fhir_port, ssl_context=context, name="localhost" if self._is_tls else ""
             )
+            await self._start_storage()
         except BaseException:
-            await self.tenant.close()
+            await self.close()
             raise
         for uri in {self.fhir.base_url, self.fhir.access.audience}:
             self.tenant.register(
@@ -75,11 +83,20 @@ class Sandbox:
                 )
             )
 
+    async def _start_storage(self) -> None:
+        if self.storage is None:
+            return
+        self.storage.authority = self.tenant.authority
+        await self.storage.start(self.tenant.certificates.server_context())
+        self.tenant.register(Resource(AUDIENCE, preauthorized=frozenset({DESKTOP.client_id})))
+
     async def close(self) -> None:
-        """Stop both."""
+        """Stop all."""
         async with contextlib.AsyncExitStack() as stack:
             stack.push_async_callback(self.tenant.close)
             stack.push_async_callback(self.fhir.close)
+            if self.storage is not None:
+                stack.push_async_callback(self.storage.close)
 
     async def __aenter__(self) -> Self:
         await self.start()

@@ -17,6 +17,7 @@ importing only from those above it::
 
 from __future__ import annotations
 
+import logging
 import math
 import ssl
 from collections.abc import AsyncIterator
@@ -32,7 +33,9 @@ from .tls import tls_context
 from .tunnel import Tunnel, tunnel_for
 from .writing import request_message
 
-__all__ = ["Answer", "Timeouts", "Tunnel", "Upstream", "tls_context", "tunnel_for"]
+__all__ = ["MAX_CONNECTIONS", "Answer", "Timeouts", "Tunnel", "Upstream", "tls_context", "tunnel_for"]
+
+logger = logging.getLogger(__name__)
 
 MAX_CONNECTIONS = 256
 """Connections to one server: more than the sockets that a browser, a notebook and an export open together."""
@@ -91,4 +94,5 @@ class Upstream:
     async def _dial(self) -> Connection:
         connection = Connection(self._where, self._timeouts, self._pool)
         await self._dialer.dial(connection)
+        logger.debug("A new connection to %s; %d were open before it.", self._where, self._pool.size)
         return connection

@@ -12,7 +12,7 @@ from typing import Protocol, cast
 
 from ..errors import BadRequest, ProxyError, UpstreamProtocolError, UpstreamTimeout, UpstreamUnreachable
 from .body import Answer
-from .probing import end_is_signed, input_of
+from .probing import Road, end_is_signed, input_of
 from .reading import ResponseReader
 from .timeouts import Timeouts
 from .writing import CHUNKED, LAST_CHUNK, NO_BODY, RequestMessage
@@ -37,7 +37,8 @@ class Connection(asyncio.Protocol):
 
     def __init__(self, where: str, timeouts: Timeouts, keeper: Keeper) -> None:
         self.closed = False
-        self.idle_since = 0.0
+        self.idle_since = self.opened_at = 0.0
+        self.road: Road | None = None
         self.idle_limit = timeouts.idle
         self._where = where
         self._timeouts = timeouts
@@ -125,6 +126,7 @@ class Connection(asyncio.Protocol):
             self._transport.abort()
         else:
             self._has_input = input_of(transport.get_extra_info("socket").fileno())
+            self.road, self.opened_at = Road.of(transport), self._loop.time()
 
     def data_received(self, data: bytes) -> None:
         """Read the answer; without a request under way there is none, and the connection is closed."""
@@ -248,7 +250,7 @@ class Connection(asyncio.Protocol):
         """Make the answer complete, and the connection free for another request if it is fit for one."""
         self._arrival = self._reader = self._answer = None
         self.idle_since = self._since
-        self.idle_limit = self._timeouts.idle
+        self.idle_limit = min(self._timeouts.idle, self.opened_at + self._timeouts.life - self._since)
         if reader.idle_limit is not None:
             # A second less than the server's, for the time that the network takes.
             self.idle_limit = min(self.idle_limit, reader.idle_limit - 1)

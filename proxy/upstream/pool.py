@@ -8,9 +8,14 @@ from collections.abc import Awaitable, Callable
 
 from ..errors import ProxyUnavailable, UpstreamUnreachable
 from .connection import Connection
+from .probing import SleepWatch
 
 Dial = Callable[[], Awaitable[Connection]]
 """Open a new connection; raises UpstreamUnreachable, UpstreamTimeout or UpstreamProtocolError."""
+
+
+LOOK_AGAIN = 1.0
+"""Seconds of rest after which a connection's road is looked at before it is used again."""
 
 
 class Pool:
@@ -25,6 +30,7 @@ class Pool:
         self._limit = limit
         self._patience = patience
         self._loop = asyncio.get_running_loop()
+        self._sleep = SleepWatch(self._loop)
         self._open: set[Connection] = set()
         self._idle: list[Connection] = []
         self._dialing = 0
@@ -96,16 +102,24 @@ class Pool:
     def _reusable(self, max_idle: float) -> Connection | None:
         """The connection used last, if it is fit."""
         now = self._loop.time()
+        if self._sleep.has_slept():
+            self._drop_idle()
         while self._idle:
             connection = self._idle[-1]
             age = now - connection.idle_since
-            if age < connection.idle_limit and connection.is_quiet:
+            if age < connection.idle_limit and connection.is_quiet and _leads_there(connection, age):
                 if age >= max_idle:
                     return None
                 return self._idle.pop()
             self._idle.pop()
             connection.abort()
         return None
+
+    def _drop_idle(self) -> None:
+        """Close what the server has most likely given up meanwhile, without a word that could arrive."""
+        for connection in self._idle:
+            connection.abort()
+        self._idle = []
 
     def _has_room(self) -> bool:
         if self._dialing + len(self._open) < self._limit:
@@ -183,3 +197,7 @@ class Pool:
     def _check_emptied(self) -> None:
         if self._emptied is not None and not self._open and not self._dialing and not self._emptied.done():
             self._emptied.set_result(None)
+
+
+def _leads_there(connection: Connection, age: float) -> bool:
+    return age < LOOK_AGAIN or connection.road is None or connection.road.is_open

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import select
+import socket
 import ssl
+import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
 if hasattr(select, "poll"):
 
@@ -35,3 +38,48 @@ def end_is_signed(transport: asyncio.Transport) -> bool:
         return not tls.read(1)
     except ssl.SSLError:
         return False
+
+
+@dataclass(frozen=True, slots=True)
+class Road:
+    """From which address of this machine a connection was made, and to which of the server."""
+
+    local: str
+    remote: tuple[str, int]
+
+    @classmethod
+    def of(cls, transport: asyncio.BaseTransport) -> Road:
+        """The road of a connection over IP."""
+        local, remote = transport.get_extra_info("sockname"), transport.get_extra_info("peername")
+        return cls(local[0], remote[:2])
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the system would still take it: not after another network, or a VPN, has come or gone.
+
+        The address that it chooses for a datagram socket tells; nothing is sent.
+        """
+        family = socket.AF_INET6 if ":" in self.remote[0] else socket.AF_INET
+        try:
+            with socket.socket(family, socket.SOCK_DGRAM) as scout:
+                scout.connect(self.remote)
+                return bool(scout.getsockname()[0] == self.local)
+        except OSError:
+            return False
+
+
+class SleepWatch:
+    """Notices that the machine has slept, which the event loop's clock does not count on every system."""
+
+    LEAST = 5.0
+    """Seconds between both clocks that are no rounding and no correction of the time."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, wall: Callable[[], float] = time.time) -> None:
+        self._loop = loop
+        self._wall = wall
+        self._ahead = wall() - loop.time()
+
+    def has_slept(self) -> bool:
+        """Whether it has since this was asked last; a clock that was put forward looks the same."""
+        before, self._ahead = self._ahead, self._wall() - self._loop.time()
+        return self._ahead - before > self.LEAST

@@ -15,6 +15,9 @@ class Timeouts:
     """Silence of the server: no byte of its answer, and no byte taken of the request."""
     idle: float = 50.0
     """Age at which an idle connection is closed: less than the 60 s and more of common gateways."""
+    life: float = 300.0
+    """Age at which a connection is not used again: a name that has moved to another address is followed, though
+    the old one still answers. .NET knows it as PooledConnectionLifetime."""
     fresh: float = 2.0
     """Idle time after which a connection is not trusted with a POST or PATCH any more.
 

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import asyncio
 import json
+import math
 import re
 import socket
 from collections.abc import AsyncIterator
@@ -12,9 +14,10 @@ from proxy.admin.listener import SECURITY_FIELDS
 from proxy.sandbox import Sandbox
 from proxy.sandbox.tenant import SECRET, SERVICE
 
+from ..fakes.byte_server import Peer, byte_server
 from .running import operated, operated_before
 
-PATHS = ("/", "/style.css", "/healthz", "/readyz", "/metrics", "/api/status")
+PATHS = ("/", "/style.css", "/page.js", "/parts", "/healthz", "/readyz", "/metrics", "/api/status")
 
 
 @pytest.fixture
@@ -132,6 +135,44 @@ async def test_metrics_count_exchanges_without_what_they_are_about(
     assert "/Patient" not in text
 
 
+async def test_metrics_tell_what_the_server_asks_for(tool: ClientSession) -> None:
+    asked, released = asyncio.Event(), asyncio.Event()
+
+    async def script(peer: Peer) -> None:
+        await peer.head()
+        await peer.send(b"HTTP/1.1 429 Slower\r\nx-ms-retry-after-ms: 20\r\nContent-Length: 0\r\n\r\n")
+        await peer.head()
+        asked.set()
+        await released.wait()
+        await peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+        await peer.head()
+        await peer.send(b"HTTP/1.1 503 Later\r\nRetry-After: 17\r\nContent-Length: 0\r\n\r\n")
+
+    async with byte_server(script) as fake, operated(f"http://127.0.0.1:{fake.port}") as running:
+        label = f'{{server="http://127.0.0.1:{fake.port}"}}'
+
+        async def level(name: str) -> float:
+            async with tool.get(f"{running.url}/metrics") as answer:
+                return samples(await answer.text())[f"fhir_auth_proxy_{name}{label}"]
+
+        async def read() -> None:
+            async with tool.get(f"{running.proxy.url}/Patient/1") as answer:
+                await answer.read()
+
+        assert (0, math.inf) == (await level("throttle_pause_seconds"), await level("concurrency_limit"))
+        reading = asyncio.create_task(read())
+        await asked.wait()
+        assert 1 == await level("concurrency_limit")
+        released.set()
+        await reading
+        assert 1 == await level("retries_total")
+        reading = asyncio.create_task(read())
+        while not await level("throttle_pause_seconds"):
+            assert not reading.done()
+        assert 10 < await level("throttle_pause_seconds") <= 17
+        reading.cancel()
+
+
 async def test_metrics_count_failed_sign_ins_by_kind(tool: ClientSession, sandbox: Sandbox) -> None:
     async with operated_before(sandbox, client_secret="wrong") as running:
         async with tool.get(f"{running.proxy.url}/Patient") as answer:
@@ -192,16 +233,21 @@ async def test_web_pages_stop_nothing(tool: ClientSession, fields: dict[str, str
         assert not running.stopped.is_set()
 
 
-async def test_not_even_its_own_page_stops_it(tool: ClientSession) -> None:
+ACTIONS = ("/quitquitquit", "/reload")
+
+
+@pytest.mark.parametrize("path", ACTIONS)
+async def test_not_even_its_own_page_stops_or_changes_it(tool: ClientSession, path: str) -> None:
     async with operated("http://127.0.0.1:9") as running:
-        async with tool.post(f"{running.url}/quitquitquit", headers={"Origin": running.url}) as answer:
-            assert 403 == answer.status
+        async with tool.post(running.url + path, headers={"Origin": running.url}) as answer:
+            assert (403, "No web page") == (answer.status, (await answer.text())[:11])
         assert not running.stopped.is_set()
 
 
-async def test_reading_does_not_stop_it(tool: ClientSession) -> None:
+@pytest.mark.parametrize("path", ACTIONS)
+async def test_reading_does_not_stop_or_change_it(tool: ClientSession, path: str) -> None:
     async with operated("http://127.0.0.1:9") as running:
-        async with tool.get(f"{running.url}/quitquitquit") as answer:
+        async with tool.get(running.url + path) as answer:
             assert 405 == answer.status
         assert not running.stopped.is_set()
 

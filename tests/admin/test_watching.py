@@ -3,10 +3,12 @@ from __future__ import annotations
 import base64
 import json
 import math
+from dataclasses import replace
 
 import pytest
 
 from proxy.admin.watching import REACHED_FOR, ServerWatch
+from proxy.auth import Seams
 from proxy.config import ServerConfig
 from proxy.errors import (
     AuthenticationFailed,
@@ -26,6 +28,7 @@ from proxy.model import (
 )
 
 from ..fakes.clock import FakeClock
+from ..running import NoBrowser
 
 SERVER = "https://fhir.example"
 AWAY = UpstreamUnreachable("https://fhir.example cannot be reached.", hint="Is it on?")
@@ -84,7 +87,9 @@ class World:
         self.sign_in = FakeSignIn(gives)
         self.server = FakeServer(status)
         config = ServerConfig.model_validate({"base_url": SERVER, "auth": auth, **settings})
-        self.watch = ServerWatch(config, self.sign_in, self.server, self.clock, attended=attended)
+        seams = Seams(self.clock, NoBrowser(), lambda line: None, attended, self.server)
+        self.watch = ServerWatch(config, self.sign_in, seams)
+        self.watch.local_url = "http://localhost:8080"
 
 
 def finished(failed: ProxyError | None = None, *, status: int = 200) -> FinishedExchange:
@@ -124,6 +129,13 @@ async def test_auto_with_an_identity_signs_in_for_a_probe() -> None:
     world = World("auto", token(), client_id="app", client_secret="secret", tenant="t.example")
 
     assert "" == await world.watch.unready()
+
+
+async def test_not_ready_before_it_listens() -> None:
+    world = World("anonymous")
+    world.watch.local_url = ""
+
+    assert "The proxy is starting." == await world.watch.unready()
 
 
 async def test_open_server_stays_ready_without_being_asked_again() -> None:
@@ -169,6 +181,17 @@ async def test_server_that_went_away_is_not_ready_until_it_is_back() -> None:
 
     world.server.failure = None
     assert "" == await world.watch.unready()
+
+
+async def test_storage_account_says_nothing_about_the_server() -> None:
+    world = World(gives=token())
+    world.watch.finished(replace(finished(), account="a.example"))
+    await world.watch.unready()
+    assert 1 == world.server.probed
+
+    world.watch.finished(replace(finished(AWAY, status=502), account="a.example"))
+    await world.watch.unready()
+    assert 1 == world.server.probed
 
 
 PROBLEMS = [

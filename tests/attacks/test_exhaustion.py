@@ -31,7 +31,7 @@ MEBIBYTE = 1024 * 1024
 
 LARGE = [
     (get(b"/Patient?name=%x" + b"y" * 33_000), (414,)),
-    (get(b"/Patient?name=%x" + b"y" * 70_000), (431, 414)),
+    (get(b"/Patient?name=%x" + b"y" * 70_000), (414,)),
     (get(b"/" + b"y" * 40_000), (414,)),
     (get(b"/Patient?name=%x", b"X: " + b"y" * 33_000), (431,)),
     (get(b"/Patient?name=%x", b"X: " + b"y" * 70_000), (431,)),
@@ -53,7 +53,7 @@ async def test_head_without_end_is_given_up() -> None:
             b"GET /Patient HTTP/1.1\r\nHost: %h\r\n", *[b"X: " + b"y" * 60_000 + b"\r\n"] * 300
         )
 
-        assert [answer.status for answer in answers] in ([431], [400], [])
+        assert [answer.status for answer in answers] == [431]
         assert here.upstream.requests == []
         assert await here.is_healthy()
 
@@ -138,7 +138,7 @@ async def test_body_that_is_not_what_its_coding_says_is_refused(body: bytes) -> 
         b"Content-Encoding: gzip",
         b"Content-Length: %d" % len(body),
     )
-    await assert_refused(head(b"POST", b"/Patient", *lines) + body, 400, 413, 415)
+    await assert_refused(head(b"POST", b"/Patient", *lines) + body, 400)
 
 
 @pytest.mark.parametrize(
@@ -146,7 +146,7 @@ async def test_body_that_is_not_what_its_coding_says_is_refused(body: bytes) -> 
 )
 async def test_coding_that_cannot_be_read_is_refused(coding: bytes) -> None:
     lines = (b"Content-Type: application/fhir+json", b"Content-Encoding: " + coding, b"Content-Length: 14")
-    await assert_refused(head(b"POST", b"/Patient", *lines) + b"%x", 400, 413, 415)
+    await assert_refused(head(b"POST", b"/Patient", *lines) + b"%x", 400, 415)
 
 
 NESTED = [b"[" * 200_000, b'{"a":' * 100_000, b'"' + b"\\u0000" * 50_000 + b'"', b"1" * 300_000]

@@ -98,6 +98,7 @@ async def test_program_under_attack_prints_no_patient_and_no_token(log_format: s
 
     assert len(reached) == sum(status == 200 for _, status in ATTACKS)
     lines = running.printed.decode().splitlines()
+    assert "Debugging: shown" in next(line for line in lines if not line.startswith("http"))
     # The Host of the second attack is what its line is about.
     quiet = "\n".join(line for line in lines if "is not this proxy" not in line)
     assert PATIENT not in quiet

@@ -498,3 +498,27 @@ async def test_method_with_body_passes(method: bytes) -> None:
 
         assert (answer.status, here.upstream.bodies) == (200, [here.filled(b"%x")])
         assert await here.is_healthy()
+
+
+ECHOES = [
+    b"200 OK\r\nX-Echo: %b",
+    b"200 OK\r\nX-Echo: Bearer %b, Bearer %b",
+    b"200 %b",
+    b"201 Created\r\nLocation: http://%u/fhir/Patient/1?access_token=%b",
+    b"200 OK\r\nLink: <http://%u/fhir/Patient?token=%b>; rel=next",
+    b'403 No\r\nWWW-Authenticate: Bearer error="invalid_token", error_description="%b"',
+    b"404 No\r\nETag: W/%b\r\nContent-Type: text/%b",
+    b"200 OK\r\n%b: x",
+    b"500 No\r\nX-Request-Id: %b\r\nWarning: 199 - %b",
+]
+
+
+@pytest.mark.parametrize("echo", ECHOES, ids=repr)
+async def test_token_that_the_server_quotes_in_its_head_goes_no_further(echo: bytes) -> None:
+    async with ground() as here:
+        said = here.filled(echo.replace(b"%b", TOKEN.encode()))
+        here.upstream.reply = b"HTTP/1.1 " + said + b"\r\nContent-Length: 2\r\n\r\nok"
+        (answer,) = await here.ask(get())  # which fails where the token is told
+
+        assert (int(echo[:3]), b"ok") == (answer.status, answer.body)
+        assert await here.is_healthy()

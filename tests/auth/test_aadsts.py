@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.auth import aadsts
-from proxy.auth.aadsts import Actor, explain
+from proxy.auth import aadsts, aadsts_table
+from proxy.auth.aadsts import explain
+from proxy.auth.aadsts_table import Actor
 from proxy.errors import AuthenticationFailed, IdentityProviderUnavailable, SignInRequired
 
 USER, ADMINISTRATOR, OPERATOR, NETWORK = Actor
@@ -88,10 +89,10 @@ def test_explanation_names_the_next_step_and_the_values_at_hand(code: int, text:
 
 
 TEXTS = [
-    *((str(row.codes), text) for row in aadsts.ROWS for text in (row.cause, row.fix)),
-    *((name, text) for name, row in aadsts.BY_ERROR.items() for text in row[1:]),
-    *((name, text) for name, row in aadsts.BY_SUBERROR.items() for text in row[1:]),
-    *(("unknown", text) for text in aadsts.UNKNOWN[1:]),
+    *((str(row.codes), text) for row in aadsts_table.ROWS for text in (row.cause, row.fix)),
+    *((name, text) for name, row in aadsts_table.BY_ERROR.items() for text in row[1:]),
+    *((name, text) for name, row in aadsts_table.BY_SUBERROR.items() for text in row[1:]),
+    *(("unknown", text) for text in aadsts_table.UNKNOWN[1:]),
 ]
 
 
@@ -106,7 +107,7 @@ def test_text_is_a_sentence_with_known_names(row: str, text: str) -> None:
 def test_every_number_has_one_row() -> None:
     repeated = [
         code
-        for code, count in Counter(code for row in aadsts.ROWS for code in row.codes).items()
+        for code, count in Counter(code for row in aadsts_table.ROWS for code in row.codes).items()
         if count > 1
     ]
 
@@ -166,9 +167,9 @@ def test_who_must_act_decides_the_error(code: int, error_class: type) -> None:
 
 
 @given(
-    st.lists(st.one_of(st.sampled_from(sorted(aadsts.BY_CODE)), st.integers())),
-    st.one_of(st.sampled_from(sorted(aadsts.BY_ERROR)), st.text()),
-    st.one_of(st.sampled_from(sorted(aadsts.BY_SUBERROR)), st.text()),
+    st.lists(st.one_of(st.sampled_from(sorted(aadsts_table.BY_CODE)), st.integers())),
+    st.one_of(st.sampled_from(sorted(aadsts_table.BY_ERROR)), st.text()),
+    st.one_of(st.sampled_from(sorted(aadsts_table.BY_SUBERROR)), st.text()),
 )
 def test_everything_is_explained(codes: list[int], error: str, suberror: str) -> None:
     explanation = explain(codes, error, suberror)
@@ -180,3 +181,14 @@ def test_everything_is_explained(codes: list[int], error: str, suberror: str) ->
 @given(st.text(min_size=1))
 def test_value_is_shown_as_it_is_and_never_read_as_a_template(value: str) -> None:
     assert f"the app {value} may" in explain([65001], "", client_id=value, audience="{tenant}").cause
+
+
+@pytest.mark.parametrize("code", aadsts.STORAGE_BY_CODE)
+def test_missing_permission_for_storage_is_told_as_such(code: int) -> None:
+    there = explain([code], "invalid_grant", client_id="client-7", audience="https://storage.azure.com")
+    here = explain([code], "invalid_grant", client_id="client-7", audience="https://fhir.example")
+
+    assert there.who is ADMINISTRATOR
+    assert "Azure Storage" in there.cause
+    assert "az ad app permission add --id client-7" in there.fix
+    assert "Storage" not in here.cause + here.fix

@@ -91,6 +91,15 @@ def test_refusal_tells_cause_fix_and_identifiers() -> None:
     assert "code=7000215" in error.hint
 
 
+def test_wrong_cloud_is_told_before_the_fix() -> None:
+    question = Question(
+        REGISTRATION, "the-tenant", wrong_cloud="a is of one cloud, and b of another; use --c"
+    )
+    told = refusal({"error": "invalid_request", "error_codes": [90002]}, question)
+
+    assert told.hint.startswith("a is of one cloud, and b of another; use --c. Check --tenant")
+
+
 def test_code_is_read_from_the_text_where_a_browser_brought_it() -> None:
     error = refusal({"error": "access_denied", "error_description": "AADSTS65004: declined"}, QUESTION)
 

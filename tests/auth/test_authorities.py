@@ -9,7 +9,6 @@ from proxy.auth.authorities import (
     asks_for_entra,
     authority,
     is_tenant,
-    wrong_cloud,
 )
 from proxy.auth.clouds import AUTHORITY_HOSTS, SIGN_IN_HOSTS, Cloud, cloud_of
 from proxy.config import ServerConfig
@@ -242,36 +241,42 @@ def test_configured_alias_stays_with_a_challenge_of_its_cloud() -> None:
     assert f"https://login.microsoft.com/{GUID}" == chosen.url
 
 
+US, CHINA = "login.microsoftonline.us", "login.partner.microsoftonline.cn"
 CLOUDS = [
-    (
-        f"{FHIR}.us",
-        {"tenant": GUID, "authority_host": "login.microsoftonline.com"},
-        "login.microsoftonline.us",
-    ),
-    (f"{FHIR}.com", {"authority": f"https://login.microsoftonline.us/{GUID}"}, "login.microsoftonline.com"),
-    (f"{FHIR}.cn", {"authority": f"{PUBLIC}/{GUID}"}, "login.partner.microsoftonline.cn"),
-]
+    # the server, the settings, where its challenge leads, what to use
+    (f"{FHIR}.us", {"tenant": GUID, "authority_host": "login.microsoftonline.com"}, "", f"--authority-host {US}."),
+    (f"{FHIR}.us", {"authority": f"{PUBLIC}/{GUID}"}, "", f"--authority https://{US}/{GUID}."),
+    (f"{FHIR}.com", {"authority": f"https://{US}/{GUID}"}, "", f"--authority {PUBLIC}/{GUID}."),
+    (f"{FHIR}.com", {"tenant": GUID, "authority_host": CHINA}, "", "--authority-host login.microsoftonline.com."),
+    (f"{FHIR}.cn", {"authority": f"{PUBLIC}/{GUID}"}, "", f"--authority https://{CHINA}/{GUID}."),
+    (f"{FHIR}.cn", {"tenant": GUID, "authority_host": US}, f"https://{US}/{GUID}", f"--authority-host {CHINA}."),
+    ("https://fhir.example", {"tenant": GUID}, f"https://{US}/{GUID}", f"--authority-host {US}."),
+    ("https://fhir.example", {"authority": f"https://{US}/{GUID}"}, f"{PUBLIC}/x", f"--authority {PUBLIC}/{GUID}."),
+]  # fmt: skip
 
 
-@pytest.mark.parametrize(("base_url", "settings", "host"), CLOUDS)
-def test_wrong_cloud_is_explained(base_url: str, settings: dict[str, object], host: str) -> None:
+@pytest.mark.parametrize(("base_url", "settings", "uri", "fix"), CLOUDS)
+def test_wrong_cloud_is_explained(base_url: str, settings: dict[str, object], uri: str, fix: str) -> None:
     server = config(base_url=base_url, **settings)
+    said = authority(server, bearer(uri) if uri else ()).wrong_cloud
 
-    assert f"--authority-host {host}" in wrong_cloud(server, authority(server))
+    assert server.base_url.host in said
+    assert f"{said}.".endswith(fix)
 
 
 @pytest.mark.parametrize(
-    ("base_url", "settings"),
+    ("base_url", "settings", "uri"),
     [
-        (f"{FHIR}.us", {"tenant": GUID}),
-        ("https://fhir.example", {"authority": f"https://login.microsoftonline.us/{GUID}"}),
-        (f"{FHIR}.us", {"authority": f"https://localhost:8443/{GUID}"}),
+        (f"{FHIR}.us", {"tenant": GUID}, ""),
+        (f"{FHIR}.cn", {"tenant": GUID}, f"https://{CHINA}/{GUID}"),
+        (f"{FHIR}.com", {}, ""),
+        ("https://fhir.example", {"authority": f"https://{US}/{GUID}"}, ""),
+        ("https://fhir.example", {"tenant": GUID}, "https://evil.example/x"),
+        (f"{FHIR}.us", {"authority": f"https://localhost:8443/{GUID}"}, ""),
     ],
 )
-def test_right_or_unknown_cloud_needs_no_words(base_url: str, settings: dict[str, object]) -> None:
-    server = config(base_url=base_url, **settings)
-
-    assert wrong_cloud(server, authority(server)) == ""
+def test_right_or_unknown_cloud_needs_no_words(base_url: str, settings: dict[str, object], uri: str) -> None:
+    assert authority(config(base_url=base_url, **settings), bearer(uri) if uri else ()).wrong_cloud == ""
 
 
 ENTRA = [

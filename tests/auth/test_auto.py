@@ -147,6 +147,12 @@ CHOICES = [
         "interactive",
         "Beware: x.fhir.azurehealthcareapis.us is a service of Azure US Government",
     ),
+    (
+        answer(401, f'{ENTRA}, scope="user_impersonation patient/*.read"'),
+        {},
+        "interactive",
+        "Beware: The server asks for the scopes 'patient/*.read'",
+    ),
     # a token needs no Entra ID
     (answer(401, 'Bearer realm="x"'), {"token": "t"}, "token", "asks for a sign-in"),
     (answer(401), {"token": "t"}, "token", "asks for a sign-in"),

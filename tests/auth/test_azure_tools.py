@@ -8,12 +8,14 @@ from pathlib import Path
 import pytest
 
 from proxy.auth import Seams, authenticator
+from proxy.auth.azure_tools import LOOK_AGAIN
 from proxy.errors import AuthenticationFailed, ConfigError, SignInRequired
 from proxy.model import Rejection
 from proxy.sandbox.tenant import CLINIC, SERVICE, Tenant
 
 from ..fakes.clock import FakeClock
 from .conftest import BASE_URL, Settings, token_of
+from .keys import written
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="the fake tools are scripts with a #! line")
 
@@ -133,6 +135,104 @@ async def test_account_switch_is_told_and_the_old_token_dropped(
     assert "signed in as ada@clinic.example" in lines[0]
     assert "now signed in as mary@clinic.example" in lines[1]
     assert "was as ada@clinic.example" in lines[1]
+
+
+# The file that says who is signed in, below the home folder, and the variable that moves its folder.
+PROFILES = {
+    "azure-cli": (".azure/azureProfile.json", "AZURE_CONFIG_DIR"),
+    "azd": (".azd/auth.json", "AZD_CONFIG_DIR"),
+    "powershell": (".Azure/AzureRmContext.json", ""),
+}
+PLACES = [(method, moved) for method, (_, variable) in PROFILES.items() for moved in (False, bool(variable))]
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for variable in ("AZURE_CONFIG_DIR", "AZD_CONFIG_DIR"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def profile(
+    request: pytest.FixtureRequest, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Path:
+    """The profile of a tool, as a sign-in of Ada left it."""
+    method, is_moved = request.param
+    place, variable = PROFILES[method]
+    path = home / place
+    if is_moved:
+        path = tmp_path / "moved" / path.name
+        monkeypatch.setenv(variable, str(path.parent))
+    path.parent.mkdir(parents=True)
+    path.write_text("ada")
+    return path
+
+
+@pytest.mark.parametrize(("profile", "method"), [(place, place[0]) for place in PLACES], indirect=["profile"])
+async def test_account_switch_is_noticed_by_the_next_request(
+    app_settings: Settings,
+    seams: Seams,
+    clock: FakeClock,
+    lines: list[str],
+    tools: Tools,
+    profile: Path,
+    method: str,
+) -> None:
+    program = PROGRAMS[method]
+    ada, mary = jwt_of("o1", "ada@clinic.example"), jwt_of("o2", "mary@clinic.example")
+    tools.install(program, PRINTED[program](ada))
+    signing = authenticator(app_settings(auth=method), seams)
+    before = [await token_of(signing) for _ in range(3)]
+    clock.advance(LOOK_AGAIN)
+    written(profile, b"ada")  # written again, with the same in it
+    before.append(await token_of(signing))
+    runs = len(tools.asked)
+    tools.install(program, PRINTED[program](mary))
+    written(profile, b"mary")
+    after = [await token_of(signing) for _ in range(3)]
+    await signing.close()
+
+    assert (before, runs) == ([ada] * 4, 1)
+    assert (after, len(tools.asked)) == ([mary] * 3, 2)
+    assert "now signed in as mary@clinic.example" in lines[1]
+
+
+@pytest.mark.parametrize("profile", [("azure-cli", False)], indirect=True)
+async def test_sign_in_to_the_tool_ends_the_refusal_that_is_remembered(
+    app_settings: Settings, seams: Seams, clock: FakeClock, tools: Tools, profile: Path
+) -> None:
+    ada = jwt_of("o1", "ada@clinic.example")
+    tools.install("az", PRINTED["az"](ada))
+    signing = authenticator(app_settings(auth="azure-cli"), seams)
+    await token_of(signing)
+    clock.advance(LOOK_AGAIN)
+    written(profile, None)
+    tools.install("az", "", stderr="Please run 'az login'", status=1)
+    with pytest.raises(SignInRequired, match="az login"):
+        await token_of(signing)
+    clock.advance(LOOK_AGAIN)
+    tools.install("az", PRINTED["az"](ada))
+    written(profile, b"ada")
+
+    assert await token_of(signing) == ada
+    await signing.close()
+
+
+@pytest.mark.parametrize("profile", [("azure-cli", False)], indirect=True)
+async def test_tool_that_writes_its_profile_each_time_is_not_run_for_each_request(
+    app_settings: Settings, seams: Seams, clock: FakeClock, tools: Tools, profile: Path
+) -> None:
+    tools.install("az", PRINTED["az"](jwt_of("o1", "ada@clinic.example")))
+    signing = authenticator(app_settings(auth="azure-cli"), seams)
+    for number in range(20):
+        written(profile, b"written %d" % number)
+        await token_of(signing)
+        clock.advance(1)
+    await signing.close()
+
+    assert len(tools.asked) == 20 / LOOK_AGAIN
 
 
 @pytest.mark.parametrize(

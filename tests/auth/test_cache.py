@@ -16,9 +16,9 @@ from proxy.auth.cache import (
     LEEWAY,
     LONGEST_PAUSE,
     SECOND_REFUSAL,
-    AccessToken,
     CachedAuthenticator,
 )
+from proxy.auth.sources import AccessToken
 from proxy.config import ServerConfig
 from proxy.errors import (
     AuthenticationFailed,

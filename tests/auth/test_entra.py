@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from proxy.auth.authorities import Authority
-from proxy.auth.entra import Entra, TimeLimits
+from proxy.auth.entra import Entra
+from proxy.auth.msal_room import TimeLimits
 from proxy.auth.registration import Permission, Registration
 from proxy.errors import AuthenticationFailed, ConfigError, IdentityProviderUnavailable, SignInRequired
 from proxy.sandbox.certificates import CertificateAuthority

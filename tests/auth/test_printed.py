@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.auth.printed import UNTOLD_LIFE, printed_token
-from proxy.auth.token import LATEST
+from proxy.rules.tokens import LATEST
 
 NOW = 1_800_000_000.0
 LATER = NOW + 1234

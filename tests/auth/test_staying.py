@@ -144,6 +144,51 @@ async def test_two_processes_share_a_sign_in_whose_refresh_token_rotates(
     assert grants(tenant) == ["authorization_code", *["refresh_token"] * 6]
 
 
+RENEWS = """
+import asyncio, json, sys
+from proxy.auth import Seams, SystemClock, authenticator
+from proxy.auth.seams import unasked
+from proxy.config import ServerConfig
+
+class Nobody:
+    def open(self, url):
+        raise SystemExit(f"a browser was opened at {url}")
+
+async def renew(settings, times):
+    for _ in range(times):
+        seams = Seams(SystemClock(), Nobody(), lambda line: None, attended=True, probe=unasked)
+        signing = authenticator(ServerConfig.model_validate(settings), seams)
+        await signing.credentials()
+        await signing.close()
+
+asyncio.run(renew(json.loads(sys.argv[1]), int(sys.argv[2])))
+"""
+
+
+async def test_processes_that_renew_at_the_same_time_lose_no_refresh_token(
+    tenant: Tenant, settings: Settings, seams: Seams, browser: ScriptedBrowser
+) -> None:
+    await signed_in(settings, seams)
+    config = settings()
+    names = ("auth", "client_id", "ca_bundle", "token_cache")
+    given = {
+        "base_url": BASE_URL,
+        "authority": tenant.authority,
+        **{name: getattr(config, name) for name in names},
+    }
+    processes = [
+        await asyncio.create_subprocess_exec(sys.executable, "-c", RENEWS, json.dumps(given), "4")
+        for _ in range(3)
+    ]
+    statuses = [await process.wait() for process in processes]
+    await signed_in(settings, seams)
+
+    # The tenant takes each refresh token once: one that was lost, or used by two, would have ended the sign-in.
+    assert statuses == [0, 0, 0]
+    assert grants(tenant) == ["authorization_code", *["refresh_token"] * 13]
+    assert len(browser.opened) == 1
+
+
 async def test_lock_file_left_behind_holds_up_nobody(
     settings: Settings, seams: Seams, folder: Path, browser: ScriptedBrowser
 ) -> None:

@@ -89,7 +89,15 @@ async def test_stop_stops() -> None:
     assert (0, f"localhost:{running.port} is stopping\n") == (result.exit_code, result.output)
 
 
-NOBODY = [("status",), ("status", "--json"), ("stop",), ("wait", "--timeout", "0")]
+async def test_proxy_whose_settings_are_fixed_says_so() -> None:
+    async with operated("http://127.0.0.1:9") as running:
+        result = await call(running, "reload")
+
+    assert 1 == result.exit_code
+    assert "answers 403: The settings of this proxy cannot change." in result.stderr
+
+
+NOBODY = [("status",), ("status", "--json"), ("stop",), ("reload",), ("wait", "--timeout", "0")]
 
 
 @pytest.mark.parametrize("arguments", NOBODY, ids=" ".join)

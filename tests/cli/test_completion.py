@@ -109,7 +109,7 @@ def test_powershell_knows_every_word() -> None:
     words, values = rows(text, "words"), rows(text, "values")
 
     assert list(COMMANDS) == [word for word in words[""] if not word.startswith("-")]
-    assert {"", *COMMANDS, "config show", "config schema"} == set(words)
+    assert {"", *COMMANDS, "config show", "config schema", "service install", "service remove"} == set(words)
     for name in COMMANDS:
         command = commands.get_command(click.Context(commands), name)
         assert command is not None

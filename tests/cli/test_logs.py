@@ -1,26 +1,17 @@
 from __future__ import annotations
 
+import importlib
 import io
 import json
 import logging
-from collections.abc import Iterator
+import pkgutil
 
 import pytest
 
-from proxy.cli.logs import LIBRARIES, clean, set_up_logging
+import proxy
+from proxy.cli.logs import DEBUG_SHOWS, LIBRARIES, clean, set_up_logging
 
 JWT = "eyJ0eXAiOiJKV1QifQ.eyJzdWIiOiJub3QifQ.c2lnbmF0dXJl"
-
-
-@pytest.fixture(autouse=True)
-def logging_as_it_was() -> Iterator[None]:
-    loggers = [logging.getLogger(name) for name in ("", "proxy", *LIBRARIES)]
-    levels = [logger.level for logger in loggers]
-    handlers = loggers[0].handlers[:]
-    yield
-    loggers[0].handlers[:] = handlers
-    for logger, level in zip(loggers, levels, strict=True):
-        logger.setLevel(level)
 
 
 def logged(level: str = "info", log_format: str = "text") -> io.StringIO:
@@ -43,7 +34,42 @@ def test_library_is_silent_below_errors(library: str) -> None:
     stream = logged("debug")
     logging.getLogger(f"{library}.part").warning("noise")
 
-    assert stream.getvalue() == ""
+    assert "noise" not in stream.getvalue()
+
+
+def loggers_of_libraries() -> list[str]:
+    """All that exist once everything that the program can load is loaded."""
+    for module in pkgutil.walk_packages(proxy.__path__, "proxy."):
+        if module.name != "proxy.__main__":
+            importlib.import_module(module.name)
+    importlib.import_module("azure.identity")
+    names = [name for name in logging.root.manager.loggerDict if name.partition(".")[0] != "proxy"]
+    return ["", "py.warnings", "a.library.to.come", *sorted(names)]
+
+
+@pytest.mark.parametrize("log_format", ["text", "json"])
+def test_no_library_tells_at_debug_what_it_knows(monkeypatch: pytest.MonkeyPatch, log_format: str) -> None:
+    stream = logged("debug", log_format)
+    first = stream.getvalue()
+    names = loggers_of_libraries()
+    assert {"msal.application", "urllib3.connectionpool", "aiohttp.server", "azure.identity"} <= set(names)
+    for name in names:
+        logger = logging.getLogger(name)
+        for log in (logger.debug, logger.info, logger.warning, logger.error):
+            log("GET %s", "/Patient/7?name=Chalmers")
+        try:
+            int("Patient/7 Chalmers")
+        except ValueError:
+            logger.exception("failed for %s", "Chalmers", stack_info=True)
+
+    assert "Chalmers" not in stream.getvalue()
+    assert "Patient" not in stream.getvalue()
+    assert first.count("\n") == 1
+
+
+def test_debugging_says_first_what_it_shows() -> None:
+    assert logged("info").getvalue() == ""
+    assert logged("debug").getvalue().endswith(f" DEBUG   {DEBUG_SHOWS}\n")
 
 
 @pytest.mark.parametrize("library", LIBRARIES)

@@ -10,7 +10,9 @@ from contextlib import ExitStack, asynccontextmanager, suppress
 
 import pytest
 from aiohttp import ClientSession
+from click.testing import CliRunner
 
+from proxy.cli import commands
 from proxy.sandbox import Sandbox
 
 from ..fakes.byte_server import Peer, byte_server
@@ -28,6 +30,7 @@ async def program(*arguments: str) -> AsyncIterator[asyncio.subprocess.Process]:
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
         env=environment,
+        start_new_session=True,  # without a terminal, as a service
     )
     try:
         async with asyncio.timeout(60):
@@ -190,3 +193,61 @@ async def test_no_admin_listener_where_none_is_wanted() -> None:
         _, stderr = await process.communicate()
 
     assert (0, False) == (process.returncode, b"dmin listener" in stderr)
+
+
+async def line_with(process: asyncio.subprocess.Process, *words: str) -> str:
+    """The next line of the log that holds all of them."""
+    assert process.stderr is not None
+    while line := (await process.stderr.readline()).decode():
+        if all(word in line for word in words):
+            return line
+    raise AssertionError(f"no line with {words}")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGHUP")
+async def test_hangup_has_the_settings_read_again(tmp_path_factory: pytest.TempPathFactory) -> None:
+    file = tmp_path_factory.mktemp("settings") / "c.toml"
+    async with Sandbox(patients=3, is_open=True) as sandbox, ClientSession() as tool:
+        settings = f'base_url = "{sandbox.fhir.base_url}"\nlisten = "127.0.0.1:0"\n'
+        file.write_text(settings, "utf-8")
+        async with program("--config", str(file)) as process:
+            url = await url_of(process)
+            for text, words in (
+                ('policy = "nothing"', "The settings stay as they were: policy"),
+                ('policy = "read-only"', "The settings were read again."),
+            ):
+                file.write_text(settings + text, "utf-8")
+                process.send_signal(signal.SIGHUP)
+                await line_with(process, words)
+            async with tool.post(f"{url}/Patient", json={"resourceType": "Patient"}) as response:
+                assert response.status == 403
+            process.send_signal(signal.SIGTERM)
+            await process.communicate()
+
+    assert process.returncode == 0
+
+
+async def test_reload_tells_what_is_wrong_and_what_was_taken(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    file = tmp_path_factory.mktemp("settings") / "c.toml"
+    settings = 'base_url = "http://127.0.0.1:9"\nauth = "anonymous"\nlisten = "127.0.0.1:0"\n'
+    file.write_text(settings, "utf-8")
+    async with program("--config", str(file), "--admin-listen", "127.0.0.1:0") as process:
+        admin = (await line_with(process, "Admin listener")).rpartition("http://")[2].strip()
+
+        async def reload() -> tuple[int, str]:
+            result = await asyncio.to_thread(CliRunner().invoke, commands, ["reload", "--admin", admin])
+            return result.exit_code, result.output
+
+        file.write_text(settings + 'policy = "nothing"\nretry = "perhaps"', "utf-8")
+        status, output = await reload()
+        assert 2 == status
+        assert [True, True] == [word in output for word in ("error: policy = ", "error: retry = ")]
+        assert "hint: The proxy goes on with the settings that it has." in output
+        file.write_text(settings + 'policy = "read-only"', "utf-8")
+        assert (0, "The settings were read again.\n") == await reload()
+        process.send_signal(signal.SIGTERM)
+        await process.communicate()
+
+    assert process.returncode == 0

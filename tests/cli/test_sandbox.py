@@ -28,6 +28,7 @@ async def test_printed_settings_lead_a_proxy_in(tmp_path: Path) -> None:
             "0",
             "--patients",
             "3",
+            "--storage",
             "--ca-file",
             str(ca_file),
         ),
@@ -35,7 +36,7 @@ async def test_printed_settings_lead_a_proxy_in(tmp_path: Path) -> None:
     )
     assert process.stdout is not None
     async with asyncio.timeout(60):
-        lines = [(await process.stdout.readline()).decode() for _ in range(5)]
+        lines = [(await process.stdout.readline()).decode() for _ in range(6)]
         settings = dict(shlex.split(line)[0].split("=", 1) for line in lines)
         config = ServerConfig.model_validate(
             {
@@ -44,6 +45,7 @@ async def test_printed_settings_lead_a_proxy_in(tmp_path: Path) -> None:
                 "ca_bundle": settings["FHIR_AUTH_PROXY_CA_BUNDLE"],
                 "client_id": settings["AZURE_CLIENT_ID"],
                 "client_secret": settings["AZURE_CLIENT_SECRET"],
+                "export_storage": [settings["FHIR_AUTH_PROXY_EXPORT_STORAGE"]],
                 "listen": "127.0.0.1:0",
             }
         )

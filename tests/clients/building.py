@@ -18,6 +18,8 @@ HAPI = HERE / "hapi"
 NODE = HERE / "node"
 SMART_FETCH = HERE / "smart-fetch"
 SMART_FETCH_VERSION = "1.0.3"
+FHIR_PYRATE = HERE / "fhir-pyrate"
+FHIR_PYRATE_VERSION = "0.2.6"
 BUILD_SECONDS = 300
 
 
@@ -47,21 +49,41 @@ def hapi_command() -> list[str]:
 
 def node_command() -> list[str]:
     """What runs node/tour.js, its packages installed by npm."""
-    node, npm = needed("node"), needed("npm")
-    if not _is_newer(NODE / "node_modules" / ".package-lock.json", [NODE / "package.json"]):
-        _build([npm, "install", "--ignore-scripts", "--no-audit", "--no-fund", "--prefer-offline"], NODE)
-    return [node, str(NODE / "tour.js")]
+    node_modules(NODE)
+    return [needed("node"), str(NODE / "tour.js")]
+
+
+def node_modules(folder: Path) -> Path:
+    """What npm installs for the package.json of a folder."""
+    npm, modules = needed("npm"), folder / "node_modules"
+    if not _is_newer(modules / ".package-lock.json", [folder / "package.json"]):
+        _build([npm, "install", "--ignore-scripts", "--no-audit", "--no-fund", "--prefer-offline"], folder)
+    return modules
 
 
 def smart_fetch_command() -> list[str]:
     """What runs smart-fetch, in an environment of its own: it needs half of AWS."""
-    bin_ = SMART_FETCH / ("Scripts" if sys.platform == "win32" else "bin")
-    program = bin_ / "smart-fetch"
-    if shutil.which(program) is None:
-        venv.create(SMART_FETCH, clear=True, with_pip=True)
-        pip = [str(bin_ / "python"), "-m", "pip", "install", "-q", "--disable-pip-version-check"]
-        _build([*pip, f"smart-fetch=={SMART_FETCH_VERSION}"], HERE)
-    return [str(program)]
+    return [_in_environment_of_its_own(SMART_FETCH, "smart-fetch", f"smart-fetch=={SMART_FETCH_VERSION}")]
+
+
+def fhir_pyrate_command() -> list[str]:
+    """A Python with FHIR-PYrate, in an environment of its own: it needs pandas."""
+    _in_environment_of_its_own(FHIR_PYRATE, "tqdm", f"fhir-pyrate=={FHIR_PYRATE_VERSION}")
+    return [str(_programs(FHIR_PYRATE) / "python")]
+
+
+def _programs(environment: Path) -> Path:
+    return environment / ("Scripts" if sys.platform == "win32" else "bin")
+
+
+def _in_environment_of_its_own(folder: Path, program: str, requirement: str) -> str:
+    """The path of a program that comes with a package, which is installed where it is not yet."""
+    path = _programs(folder) / program
+    if shutil.which(path) is None:
+        venv.create(folder, clear=True, with_pip=True)
+        pip = [str(_programs(folder) / "python"), "-m", "pip", "install", "-q", "--disable-pip-version-check"]
+        _build([*pip, requirement], HERE)
+    return str(path)
 
 
 def run(command: list[str], seconds: float = 60) -> subprocess.CompletedProcess[str]:

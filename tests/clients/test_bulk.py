@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from .building import run, smart_fetch_command
-from .world import PATIENTS, PLAIN, PROXY, SANDBOX, World
+from .world import PATIENTS, PLAIN, PROXY, SANDBOX, STORING, World
 
 
 def export(base_url: str, folder: Path) -> subprocess.CompletedProcess[str]:
@@ -17,9 +17,9 @@ def export(base_url: str, folder: Path) -> subprocess.CompletedProcess[str]:
     return run([*smart_fetch_command(), "bulk", *options, str(folder)])
 
 
-@pytest.fixture(scope="module")
-def base_urls(world: World) -> dict[str, str]:
-    return world.server(SANDBOX).ways
+@pytest.fixture(scope="module", params=[SANDBOX, STORING])
+def base_urls(world: World, request: pytest.FixtureRequest) -> dict[str, str]:
+    return world.server(request.param).ways
 
 
 def test_export_completes(base_urls: dict[str, str], tmp_path: Path) -> None:

@@ -1,7 +1,8 @@
-"""The README's recipes, run as they stand there but for the port, and its table of clients."""
+"""The recipes of the README and of docs/tools.md, run as they stand there but for the port; the table of clients."""
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -11,13 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from .building import NODE, hapi_command, needed, node_command, smart_fetch_command
+from .building import NODE, fhir_pyrate_command, hapi_command, needed, node_command, smart_fetch_command
 from .conftest import Reports
 from .tours import CLIENTS
 from .world import PLAIN, PROXY, SANDBOX, World
 
-README = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
-RECIPES = dict(re.findall(r"<!-- recipe: (.+?) -->\n```\w+\n(.*?)```\n", README, re.DOTALL))
+ROOT = Path(__file__).parents[2]
+README, TOOLS = ((ROOT / name).read_text("utf-8") for name in ("README.md", "docs/tools.md"))
+RECIPES = dict(re.findall(r"<!-- recipe: (.+?) -->\n```\w+\n(.*?)```\n", README + TOOLS, re.DOTALL))
 SECONDS = 120
 
 
@@ -77,6 +79,18 @@ def by_bulk(code: str, folder: Path) -> int:
     return sum(file.read_text("utf-8").count("\n") for file in files)
 
 
+def by_pyrate(code: str, folder: Path) -> int:
+    return printed_count(ran([*fhir_pyrate_command(), "-c", code], folder))
+
+
+def by_newman(code: str, folder: Path) -> int:
+    node_command()
+    printed = ran(shell(code), folder, path=NODE / "node_modules" / ".bin")
+    found = re.search(r"'patients:', (\d+)", printed)
+    assert found is not None, printed
+    return int(found[1])
+
+
 RUN: dict[str, Callable[[str, Path], int]] = {
     "curl": by_curl,
     "fhirpy": by_python,
@@ -85,11 +99,14 @@ RUN: dict[str, Callable[[str, Path], int]] = {
     "SMART JS client": by_node,
     "HAPI": by_java,
     "bulk": by_bulk,
+    "FHIR-PYrate": by_pyrate,
+    "Postman": by_newman,
 }
+UPLOADS = {"Synthea"}
 
 
 def test_each_recipe_is_run() -> None:
-    assert RUN.keys() == RECIPES.keys()
+    assert RUN.keys() | UPLOADS == RECIPES.keys()
 
 
 @pytest.mark.parametrize("name", RUN)
@@ -99,6 +116,23 @@ def test_recipe_reaches_every_patient(world: World, tmp_path: Path, name: str) -
     assert code != RECIPES[name]
 
     assert RUN[name](code, tmp_path) == world.count(server)
+
+
+def test_recipe_uploads_what_synthea_made(world: World, tmp_path: Path) -> None:
+    """Bundles as Synthea writes them: a practitioner first, to which the patients' own refer by a conditional URL."""
+    server = world.server(SANDBOX)
+    folder = tmp_path / "output" / "fhir"
+    folder.mkdir(parents=True)
+    made = [("hospitalInformation1", "Organization"), ("practitionerInformation1", "Practitioner")]
+    made += [(f"Ada{number}_Zimmermann", "Patient") for number in range(3)]
+    for name, kind in made:
+        entry = {"fullUrl": f"urn:uuid:{name}", "resource": {"resourceType": kind}, "request": {"method": "POST", "url": kind}}  # fmt: skip
+        bundle = {"resourceType": "Bundle", "type": "transaction", "entry": [entry]}
+        (folder / f"{name}.json").write_text(json.dumps(bundle), "utf-8")
+    before = world.count(server)
+    ran(shell(RECIPES["Synthea"].replace("http://localhost:8080", server.ways[PROXY])), tmp_path)
+
+    assert before + 3 == world.count(server)
 
 
 TABLE = re.search(r"<!-- the clients -->\n(.*?)<!-- end -->", README, re.DOTALL)

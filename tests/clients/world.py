@@ -26,6 +26,7 @@ from proxy.sandbox.fhir import FhirServer
 from proxy.sandbox.fhir.json_text import write
 from proxy.sandbox.fhir.patients import population
 from proxy.sandbox.fhir.spellings import SPELLINGS
+from proxy.sandbox.storage import AUDIENCE, StorageAccount
 from proxy.sandbox.tenant import SECRET, SERVICE, Resource
 from proxy.server import Proxy
 
@@ -95,6 +96,10 @@ class World:
         """A sandbox that writes its addresses in another way; its base URL has a path."""
         return self.run(self._start_speller(spelling))
 
+    def start_storing(self) -> Server:
+        """A sandbox that keeps the files of exports in a storage account."""
+        return self.run(self._start_storing())
+
     def start_hapi(self) -> Server:
         process = subprocess.Popen(
             [*hapi_command(), "Server"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -143,7 +148,20 @@ class World:
         tenant.register(Resource(fhir.base_url, app_roles={SERVICE.client_id: ("globalAdmin",)}))
         return await self._with_proxies(fhir.base_url, fhir.base_url)
 
-    async def _with_proxies(self, base_url: str, read_url: str) -> Server:
+    async def _start_storing(self) -> Server:
+        tenant = (await self._running_sandbox()).tenant
+        account = StorageAccount(tenant.verify)
+        await account.start(tenant.certificates.server_context())
+        self._stack.push_async_callback(account.close)
+        fhir = FhirServer(tenant.verify, patients=PATIENTS, export_to=account)
+        await fhir.start()
+        self._stack.push_async_callback(fhir.close)
+        tenant.register(
+            Resource(fhir.base_url, app_roles={SERVICE.client_id: ("globalAdmin",)}), Resource(AUDIENCE)
+        )
+        return await self._with_proxies(fhir.base_url, fhir.base_url, export_storage=[account.host])
+
+    async def _with_proxies(self, base_url: str, read_url: str, **changes: object) -> Server:
         token = await self._token(base_url)
         base = BaseUrl.parse(base_url)
         plain = PlainProxy(base.origin, token)
@@ -158,6 +176,7 @@ class World:
             "ca_bundle": str(self._folder / "ca.pem"),
             "client_id": SERVICE.client_id,
             "client_secret": SECRET,
+            **changes,
         }
         proxy = Proxy(ServerConfig.model_validate(settings), terminal_seams())
         self._stack.push_async_callback(proxy.stop, 1.0)
@@ -211,9 +230,10 @@ def _speller(spelling: str) -> Callable[[World], Server]:
     return lambda world: world.start_speller(spelling)
 
 
-SANDBOX, HAPI = "sandbox", "HAPI"
+SANDBOX, STORING, HAPI = "sandbox", "sandbox with a storage account", "HAPI"
 SERVERS: dict[str, Callable[[World], Server]] = {
     SANDBOX: World.start_sandbox,
+    STORING: World.start_storing,
     HAPI: World.start_hapi,
     **{spelling: _speller(spelling) for spelling in SPELLINGS},
 }

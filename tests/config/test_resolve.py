@@ -93,6 +93,11 @@ def test_azure_client_secret_is_read() -> None:
 
 SPELLINGS = [
     ({"FHIR_AUTH_PROXY_ALIASES": "https://a, https://b/c ,"}, "aliases", ["https://a", "https://b/c"]),
+    (
+        {"FHIR_AUTH_PROXY_EXPORT_STORAGE": "A.blob.core.windows.net,b.example:443,localhost:10000"},
+        "export_storage",
+        ["a.blob.core.windows.net", "b.example", "localhost:10000"],
+    ),
     ({"FHIR_AUTH_PROXY_ALLOW_REMOTE": "true"}, "allow_remote", True),
     ({"FHIR_AUTH_PROXY_ALLOW_REMOTE": "0"}, "allow_remote", False),
     ({"FHIR_AUTH_PROXY_LISTEN": "8081"}, "listen", "localhost:8081"),
@@ -245,6 +250,26 @@ WRONG = [
     ('aliases = "https://a"', 'aliases = "https://a" (file c.toml) is not a list; write ["..."]'),
     ('aliases = ["https://a", "b"]', 'aliases = "b" (file c.toml) does not start with https:// or http://'),
     ("aliases = 2020-01-01", 'aliases = "2020-01-01" (file c.toml) is not a list; write ["..."]'),
+    *(
+        (
+            f'export_storage = ["{text}"]',
+            (
+                f'export_storage = "{text}" (file c.toml) is not one host; write it as in '
+                "account.blob.core.windows.net, without https:// or a path"
+            ),
+        )
+        for text in (
+            "https://a.example",
+            "*.example",
+            "a.example/c",
+            "[::1]:1",
+            "a b",
+            "",
+            "a.example.",
+            "a@b",
+        )
+    ),
+    ('export_storage = ["a:0"]', 'export_storage = "a:0" (file c.toml) has port 0'),
     ('log_level = "loud"', "log_level = \"loud\" (file c.toml) is not 'error', 'warning', 'info' or 'debug'"),
     (
         'server = "x"',
@@ -370,6 +395,27 @@ WRONG = [
             "sign-in another one"
         ),
     ),
+    *(
+        (
+            f'export_storage = ["a.example"]\n{settings}',
+            (
+                'export_storage = ["a.example"] (file c.toml) needs a token of its own, which auth = '
+                f'"{method}" cannot obtain; sign in in another way'
+            ),
+        )
+        for method, settings in (
+            ("anonymous", 'auth = "anonymous"'),
+            ("token", 'auth = "token"\ntoken = "t"'),
+            ("command", 'auth = "command"\ncommand = ["c"]'),
+        )
+    ),
+    (
+        'export_storage = ["fhir.example.org"]',
+        (
+            'export_storage = ["fhir.example.org"] (file c.toml) names the server itself, whose files come '
+            "through the proxy anyway; leave it out"
+        ),
+    ),
     (
         'listen = "0.0.0.0:80"\nallow_remote = true',
         (
@@ -451,6 +497,7 @@ def test_wrong_base_url_names_value_and_reason(url: str | None, expected: str) -
         'base_url = "http://127.0.0.1:8080"\nlisten = "127.0.0.1:0"',
         BASE + 'listen = "0.0.0.0:80"\nallow_remote = true\nallowed_hosts = ["fhir"]',
         BASE + 'auth = "token"\ntoken = "t"',
+        BASE + 'export_storage = ["a.blob.core.windows.net", "b.blob.core.windows.net"]',
         BASE + 'auth = "client-secret"\nclient_id = "i"\nclient_secret = "s"\nauthority = "https://a/t"',
         BASE + 'auth = "interactive"\nredirect_port = 8400',
         BASE + "server = []",

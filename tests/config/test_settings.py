@@ -25,6 +25,7 @@ NAMES = [
     ("token_file", "--token-file", "FHIR_AUTH_PROXY_TOKEN_FILE"),
     ("aliases", "--alias", "FHIR_AUTH_PROXY_ALIASES"),
     ("allowed_hosts", "--allowed-host", "FHIR_AUTH_PROXY_ALLOWED_HOSTS"),
+    ("export_storage", "--export-storage", "FHIR_AUTH_PROXY_EXPORT_STORAGE"),
     ("client_secret", "", "FHIR_AUTH_PROXY_CLIENT_SECRET"),
     ("base_url", "BASE_URL", "FHIR_AUTH_PROXY_BASE_URL"),
     ("log_level", "--log-level", "FHIR_AUTH_PROXY_LOG_LEVEL"),
@@ -40,7 +41,7 @@ def test_kinds_come_from_the_models() -> None:
     assert {"client_secret", "client_certificate_password", "github_token", "key", "token"} == {
         key for key, setting in SETTINGS.items() if setting.is_secret
     }
-    assert {"aliases", "allow", "allowed_hosts", "command"} == {
+    assert {"aliases", "allow", "allow_origins", "allowed_hosts", "command", "export_storage"} == {
         key for key, setting in SETTINGS.items() if setting.is_list
     }
     assert {"allow_remote", "require_organizational_account", "send_certificate_chain"} == {

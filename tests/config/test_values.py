@@ -11,6 +11,7 @@ from proxy.config.values import (
     AdminListenSetting,
     AllowedHost,
     AllowedInteraction,
+    AllowedOrigin,
     AuthorityHost,
     ListenAddress,
     ListenSetting,
@@ -112,6 +113,10 @@ SETTINGS = [
     (AllowedHost, "Fhir-Proxy", "fhir-proxy"),
     (AllowedHost, "localhost:9000", "localhost:9000"),
     (AllowedHost, "[::1]:80", "[::1]:80"),
+    # origins as browsers send them
+    (AllowedOrigin, "http://localhost:3000", "http://localhost:3000"),
+    (AllowedOrigin, "https://app.example.org", "https://app.example.org"),
+    (AllowedOrigin, "http://[::1]:3000", "http://[::1]:3000"),
     # tenants
     (Tenant, "11111111-1111-1111-1111-111111111111", "11111111-1111-1111-1111-111111111111"),
     (Tenant, "example.onmicrosoft.com", "example.onmicrosoft.com"),
@@ -139,6 +144,21 @@ WRONG_SETTINGS = [
     (AllowedHost, "*.example.org", "is a pattern"),
     (AllowedHost, "http://example.org", "is not a host name"),
     (AllowedHost, "", "is not a host name"),
+    (AllowedOrigin, "*", "would let in pages that nobody knows"),
+    (AllowedOrigin, "null", "would let in pages that nobody knows"),
+    *(
+        (AllowedOrigin, text, "is not an origin as browsers send it")
+        for text in (
+            *("", "app.example.org", "https://*.example.org", "https://app.example.org/", "file://"),
+            *("HTTPS://app.example.org", "https://App.example.org", "https://a.example, https://b.example"),
+            *("https://user@app.example.org", "ftp://app.example.org", "https://", "https://a.example:"),
+            *("https://a.example:0", "https://a.example:0443", "https://a.example\n"),
+        )
+    ),
+    *(
+        (AllowedOrigin, text, "has a port that no browser sends")
+        for text in ("https://a.example:443", "http://a.example:80", "http://a.example:65536")
+    ),
     (Tenant, "../common", "is neither a GUID nor a domain name"),
     (Tenant, "a/b", "is neither a GUID nor a domain name"),
     (Tenant, "..", "is neither a GUID nor a domain name"),

@@ -66,6 +66,11 @@ REMARKS = [
     ),
     (state("https://fhir.example"), "does not say how to sign in", "--tenant"),
     (
+        state("https://fhir.example", Challenge("bearer", {"scope": "patient/*.read"})),
+        "asks for the scopes 'patient/*.read', and exactly one is requested",
+        "Have its administrator let that one in",
+    ),
+    (
         state("https://fhir.example", challenge("https://fhir.example"), auth="anonymous"),
         "--auth anonymous makes none",
         "--auth auto",
@@ -79,7 +84,7 @@ def test_challenge_that_does_not_fit_the_settings_is_remarked(known: State, caus
 
     assert bool(cause) == (remark is not None)
     if remark is not None:
-        assert (cause in remark.cause, fix in remark.fix) == (True, True), remark
+        assert (cause in remark.message, fix in remark.fix) == (True, True), remark
 
 
 def test_challenge_is_told_by_its_parts() -> None:

@@ -323,6 +323,7 @@ async def test_role_that_is_missing_is_told_with_the_object_id(sandbox: Sandbox,
     oid = walk["token"].verdict.details["oid"]
 
     assert (walk["read"].verdict.status, walk.report.exit_status) == (FAILED, 17)
+    assert "Its SMART configuration lists the scopes 'fhirUser launch" in walk["read"].verdict.cause
     assert "FHIR Data Reader" in walk["read"].verdict.fix
     assert oid in walk["read"].verdict.fix
 

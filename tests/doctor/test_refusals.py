@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from proxy.auth import authenticator
-from proxy.auth.aadsts import POWER_BI, explain
+from proxy.auth.aadsts import explain
+from proxy.auth.aadsts_table import BY_CODE, POWER_BI
 from proxy.auth.cache import LONGEST_PAUSE
 from proxy.config import ServerConfig
 from proxy.doctor.identity import sign_in
@@ -19,7 +20,7 @@ from proxy.doctor.verdicts import Status, failed
 from proxy.errors import ProxyError
 from proxy.sandbox.certificates import CertificateAuthority
 from proxy.sandbox.tenant import SECRET, SERVICE, Refusal, Tenant
-from proxy.sandbox.tenant.errors import KINDS
+from proxy.sandbox.tenant.errors import KINDS, OTHER_KIND
 
 from ..fakes.clock import FakeClock
 from ..running import unattended
@@ -104,13 +105,14 @@ async def test_code_is_read_as(tenant: Tenant, tmp_path: Path, code: int, cause:
     assert (cause in verdict.cause, fix in verdict.fix) == (True, True), verdict
 
 
-async def test_every_code_of_the_sandbox_is_explained_with_number_and_link(
+async def test_every_code_of_the_table_and_of_the_sandbox_is_explained_with_number_and_link(
     tenant: Tenant, tmp_path: Path
 ) -> None:
     clock = FakeClock(time.time())
     own = authenticator(settings(tenant, tmp_path), replace(unattended(), clock=clock))
     unexplained = []
-    for code in sorted(set(KINDS) - OUTAGES):
+    codes = sorted({*KINDS, *BY_CODE} - OUTAGES)
+    for code in codes:
         tenant.faults.next(Refusal(code))
         with pytest.raises(ProxyError) as caught:
             await own.credentials()
@@ -118,8 +120,8 @@ async def test_every_code_of_the_sandbox_is_explained_with_number_and_link(
         verdict = failed(caught.value, "")
         explained = explain(
             [code],
-            KINDS[code].error,
-            KINDS[code].suberror,
+            KINDS.get(code, OTHER_KIND).error,
+            KINDS.get(code, OTHER_KIND).suberror,
             base_url=BASE_URL,
             client_id=SERVICE.client_id,
             tenant=tenant.tenant_id,
@@ -134,4 +136,5 @@ async def test_every_code_of_the_sandbox_is_explained_with_number_and_link(
     await own.close()
 
     assert unexplained == []
-    assert len(tenant.token_requests) == len(set(KINDS) - OUTAGES)
+    assert len(tenant.token_requests) == len(codes)
+    assert len(BY_CODE) > 150

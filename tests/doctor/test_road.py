@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -15,6 +14,7 @@ from proxy.sandbox.certificates import CertificateAuthority
 from proxy.sandbox.fhir import FhirServer
 
 from ..fakes.byte_server import Peer, byte_server
+from ..fakes.connect_proxy import tunnelling
 from .walking import FAILED, OK, SKIPPED, WARNING, walked
 
 
@@ -39,37 +39,14 @@ async def behind_a_proxy(
     await server.start(ssl_context=authority.server_context("fhir.example"), name="127.0.0.1")
     port = int(server.base_url.rpartition(":")[2])
 
-    async def script(peer: Peer) -> None:
-        assert (await peer.head()).startswith(b"CONNECT fhir.example:443 ")
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        await peer.send(b"HTTP/1.1 200 OK\r\n\r\n")
-        back = asyncio.create_task(carried(reader, peer.writer))
-        try:
-            await carried(peer.reader, writer)
-        finally:
-            writer.transport.abort()
-            back.cancel()
-            await asyncio.wait({back})
-
     try:
-        async with byte_server(script) as proxy:
+        async with byte_server(tunnelling("fhir.example:443", port)) as proxy:
             for variable in ("https_proxy", "no_proxy", "NO_PROXY"):
                 monkeypatch.delenv(variable, raising=False)
             monkeypatch.setenv("HTTPS_PROXY", f"http://user:password@127.0.0.1:{proxy.port}")
             yield proxy.port
     finally:
         await server.close()
-
-
-async def carried(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
-    try:
-        while piece := await source.read(65536):
-            sink.write(piece)
-            await sink.drain()
-    except ConnectionError:
-        return
-    finally:
-        sink.close()
 
 
 def settings(bundle: str) -> ServerConfig:

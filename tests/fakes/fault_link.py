@@ -44,6 +44,8 @@ class FaultLink:
         self.fault: Fault | None = None
         self.open = 0
         self.accepted = 0
+        self.sent_up = bytearray()
+        """Every byte that went towards the server."""
         self.reached = asyncio.Event()
         """Set when a fault's offset was reached."""
         self._released = asyncio.Event()
@@ -125,6 +127,8 @@ class FaultLink:
                 return
             if remaining is not None:
                 remaining -= len(data)
+            if way is Way.UP:
+                self.sent_up += data
             writer.write(data)
             await writer.drain()
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.model import Credentials
-from proxy.rules.claims import Identity, identity
+from proxy.rules.claims import Identity, account_name, claims_of, identity, shown
 
 
 def bearer(payload: bytes) -> Credentials:
@@ -55,6 +55,41 @@ OTHERS = [
 @pytest.mark.parametrize("authorization", OTHERS)
 def test_what_is_no_jwt_tells_nothing(authorization: bytes) -> None:
     assert Identity() == identity(Credentials(authorization))
+    assert claims_of(Credentials(authorization)) == {}
+
+
+APP = "0c11a1c0-5a3d-4b0c-8000-0000000000a1"
+ADA = {
+    "aud": "https://fhir.example",
+    "tid": "t",
+    "ver": "1.0",
+    "scp": "user_impersonation",
+    "upn": "ada@clinic.example",
+    "oid": "ada-7",
+    "exp": 1_800_000_060.0,
+}
+
+ACCOUNTS = [
+    ({}, "ada@clinic.example"),
+    ({"upn": None, "preferred_username": "ada"}, "ada"),
+    ({"upn": None}, "ada-7"),
+    ({"upn": None, "scp": None, "idtyp": "app", "appid": APP}, f"the app {APP}"),
+    ({"upn": None, "scp": None, "azp": APP, "ver": "2.0"}, f"the app {APP}"),
+    ({"appid": APP}, "ada@clinic.example"),
+]
+
+
+@pytest.mark.parametrize(("changes", "account"), ACCOUNTS)
+def test_account_is_named_as_people_know_it(changes: dict[str, object], account: str) -> None:
+    claims = {name: value for name, value in {**ADA, **changes}.items() if value is not None}
+
+    assert account == account_name(claims)
+
+
+def test_person_is_shown_who_and_for_what_and_no_other_claim() -> None:
+    claims = {**ADA, "roles": ["a", "b"], "name": "Ada Member", "rh": "internal"}
+
+    assert shown(claims) == {**ADA, "roles": "a b", "exp": "2027-01-15 08:01:00 UTC"}
 
 
 @given(st.binary())
@@ -67,6 +102,8 @@ def test_any_bytes_are_read_without_a_fault(payload: bytes) -> None:
     st.recursive(st.none() | st.booleans() | st.floats() | st.text(), lambda c: st.dictionaries(st.text(), c))
 )
 def test_any_json_is_read_as_one_line(claims: object) -> None:
-    found = identity(bearer(json.dumps({"name": claims, "exp": claims}).encode()))
+    said = bearer(json.dumps({"name": claims, "exp": claims, "roles": [claims], "aud": claims}).encode())
 
-    assert found.account.isprintable()
+    assert identity(said).account.isprintable()
+    assert account_name(claims_of(said)).isprintable()
+    assert all(text.isprintable() for text in shown(claims_of(said)).values())

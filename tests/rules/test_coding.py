@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from proxy.errors import BodyTooLarge, UpstreamProtocolError
+from proxy.errors import BadRequest, BodyTooLarge, UpstreamProtocolError
 from proxy.rules import coding
 from proxy.rules.coding import accept_encoding, acceptable, decoder
 
@@ -119,7 +119,7 @@ def test_bomb_is_an_error_of_the_kind_asked_for(
     content_encoding: str, encode: Callable[[bytes], bytes]
 ) -> None:
     bomb = encode(bytes(64 * 1024 * 1024))
-    undo = decoder(content_encoding, BodyTooLarge)
+    undo = decoder(content_encoding, BadRequest, BodyTooLarge)
     assert undo is not None
 
     with pytest.raises(BodyTooLarge, match="more than 500 times its size"):

@@ -16,7 +16,8 @@ from proxy.errors import (
     TargetTooLong,
 )
 from proxy.model import Fields, RequestHead
-from proxy.rules.guards import LARGEST_FIELDS, LONGEST_TARGET, METHODS, Listener, guard
+from proxy.rules.guards import LARGEST_FIELDS, LONGEST_TARGET, METHODS, guard
+from proxy.rules.listener import Listener
 
 LISTENER = Listener.of("localhost", 8080, ["fhir-proxy", "published:9000"], ["http://localhost:3000"])
 

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.config import ServerConfig
-from proxy.rules.tokens import token_findings, unverified_claims
+from proxy.model import Challenge
+from proxy.rules.tokens import PERSONAL_TENANT, token_findings, unverified_claims
 
 BASE = "https://fhir.clinic.example"
 TENANT = "0c11a1c0-5a3d-4b0c-8000-000000000001"
@@ -44,6 +45,8 @@ CASES = [
     pytest.param({"aud": "https://other.example"}, {"audience": "https://other.example"}, [], id="as configured"),
     pytest.param({"aud": APPLICATION}, {"audience": f"api://{APPLICATION}"}, [], id="application id of api://"),
     pytest.param({"aud": APPLICATION}, {}, [], id="a token of version 2 names the application"),
+    pytest.param({"aud": APPLICATION, "ver": "1.0"}, {}, ["audience"], id="a token of version 1 names what was asked for"),
+    pytest.param({"tid": PERSONAL_TENANT}, {}, ["tenant"], id="a personal account"),
     pytest.param({"aud": GRAPH}, {}, ["audience"], id="Graph is never the server"),
     pytest.param({"aud": OTHER_TENANT}, {"audience": APPLICATION}, ["audience"], id="another application"),
     pytest.param({}, {"tenant": TENANT}, [], id="the configured tenant"),
@@ -76,6 +79,48 @@ def test_what_is_off_is_found(
 
     assert subjects == [finding.subject for finding in findings]
     assert all(finding.message.endswith(".") and finding.fix.endswith(".") for finding in findings)
+
+
+CHALLENGE = Challenge(
+    "bearer",
+    {"authorization_uri": f"https://login.microsoftonline.com/{TENANT}", "resource_id": BASE, "realm": BASE},
+)
+
+# claims that differ, words of the message, words of the fix
+CHALLENGED = [
+    pytest.param({}, "", "", id="all is well"),
+    pytest.param({"aud": f"{BASE}/"}, "expects the audience", f"--audience {BASE}.", id="a slash at the end"),
+    pytest.param({"aud": "https://graph.microsoft.com"}, "expects the audience", f"--audience {BASE}.", id="Graph"),
+    pytest.param({"aud": APPLICATION, "ver": "2.0"}, "", "", id="a token of version 2 names the application"),
+    pytest.param({"aud": APPLICATION, "ver": "1.0"}, "expects the audience", "--audience", id="version 1 does not"),
+    pytest.param({"tid": OTHER_TENANT}, f"of the tenant {OTHER_TENANT}", f"--tenant {TENANT}", id="another tenant"),
+    pytest.param({"tid": TENANT.upper()}, "", "", id="the tenant in capitals"),
+    pytest.param({"tid": None}, "", "", id="no tenant"),
+    pytest.param({"scp": "Patient.Read"}, "holds 'Patient.Read'", "API permission", id="another scope"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("changes", "message", "fix"), CHALLENGED)
+def test_what_the_server_has_said_counts_before_the_settings(
+    changes: dict[str, object], message: str, fix: str
+) -> None:
+    claims = {name: value for name, value in {**GOOD, **changes}.items() if value is not None}
+    found = token_findings(
+        claims,
+        config(audience="api://else", tenant=OTHER_TENANT),
+        now=NOW,
+        challenges=(CHALLENGE,),
+        tenant=TENANT,
+    )
+
+    assert (1 if message else 0) == len(found)
+    assert message in "".join(one.message for one in found)
+    assert fix in "".join(one.fix for one in found)
+
+
+@pytest.mark.parametrize("tenant", ["clinic.example", "", "organizations"])
+def test_name_of_a_tenant_cannot_be_compared(tenant: str) -> None:
+    assert token_findings({**GOOD, "tid": OTHER_TENANT}, config(), now=NOW, tenant=tenant) == ()
 
 
 def test_finding_names_both_sides() -> None:
@@ -111,6 +156,6 @@ def test_claims_are_read_as_written(claims: dict[str, object]) -> None:
     )
 )
 def test_whatever_a_token_says_is_looked_at_without_harm(claims: dict[str, object]) -> None:
-    findings = token_findings(claims, config(), now=NOW)
+    findings = token_findings(claims, config(), now=NOW, challenges=(CHALLENGE,), tenant=TENANT)
 
     assert len({finding.subject for finding in findings}) == len(findings)

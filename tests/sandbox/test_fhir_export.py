@@ -90,12 +90,25 @@ async def test_a_missing_file_is_not_found() -> None:
         assert (await ask("GET", other)).status == 404
 
 
+ACCOUNT = "https://account.blob.example"
+
+
+class Account:
+    def __init__(self) -> None:
+        self.files: dict[str, bytes] = {}
+
+    def keep(self, path: str, body: bytes) -> str:
+        self.files[path] = body
+        return f"{ACCOUNT}/{path}"
+
+
 async def test_files_can_lie_in_a_storage_account_elsewhere() -> None:
-    async with running(export_storage="https://account.blob.example/c", export_polls=0) as ask:
+    account = Account()
+    async with running(export_to=account, export_polls=0) as ask:
         kicked = await ask("GET", "Patient/$export?_type=Patient", **ASYNC)
         manifest = (await ask("GET", kicked.fields["Content-Location"])).json
 
-        assert [one["url"] for one in manifest["output"]] == [
-            "https://account.blob.example/c/Patient-1.ndjson"
-        ]
+        job = kicked.fields["Content-Location"].rpartition("/")[2]
+        assert [one["url"] for one in manifest["output"]] == [f"{ACCOUNT}/{job}/Patient-1.ndjson"]
+        assert account.files[f"{job}/Patient-1.ndjson"].count(b"\n") == PATIENTS
         assert urlsplit(ask.server.base_url).netloc == urlsplit(manifest["request"]).netloc

@@ -27,7 +27,7 @@ def test_file_that_holds_no_certificate_is_told_by_name(tmp_path: Path, content:
     if content is not None:
         path.write_bytes(content)
 
-    with pytest.raises(ConfigError, match=r"^ca_bundle: .*authority\.pem"):
+    with pytest.raises(ConfigError, match=r"^ca_bundle = .*authority\.pem"):
         tls_context(str(path))
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import uuid
 from dataclasses import dataclass, field
+from typing import Protocol
 
-from .calls import NDJSON, Call, Reply, json_reply
+from .calls import NDJSON, Call, Reply, plain_json
 from .json_text import Link
 from .outcome import FhirError
 from .search import references, since_of
@@ -14,6 +15,13 @@ from .store import Store, Version, instant
 
 PATIENT_TYPES = frozenset({"Patient", "Encounter", "Observation", "DocumentReference"})
 """What `/Patient/$export` gives, of the types that the sandbox's own data has."""
+
+
+class Destination(Protocol):
+    """Where the files of exports lie if not on this server."""
+
+    def keep(self, path: str, body: bytes) -> str:
+        """Store a file; its URL."""
 
 
 @dataclass(slots=True)
@@ -29,14 +37,14 @@ class Job:
 class Exports:
     """The exports that are under way or finished.
 
-    `polls` answers of 202 come before the manifest. `storage` is the address that the manifest gives for
-    the files instead of this server's own, as Azure gives a storage account's.
+    `polls` answers of 202 come before the manifest. With a `destination` the files go there and the manifest
+    leads there, as Azure's leads to a storage account.
     """
 
-    def __init__(self, store: Store, polls: int, storage: str) -> None:
+    def __init__(self, store: Store, polls: int, destination: Destination | None) -> None:
         self._store = store
         self._polls = polls
-        self._storage = storage
+        self._destination = destination
         self._jobs: dict[str, Job] = {}
 
     def kick_off(self, call: Call) -> Reply:
@@ -71,7 +79,7 @@ class Exports:
             job.polls_left -= 1
             return Reply(202, (("X-Progress", "In-progress"), ("Retry-After", "1")))
         output = [
-            {"type": type_, "url": self._file_url(call, type_), "count": len(lines)}
+            {"type": type_, "url": self._file_url(call, type_, lines), "count": len(lines)}
             for type_, lines in job.files.items()
         ]
         manifest = {
@@ -82,23 +90,20 @@ class Exports:
             "output": output,
             "error": [],
         }
-        reply = json_reply(200, manifest, call.links)
-        return Reply(200, (("Content-Type", "application/json"),), reply.body)
+        return plain_json(manifest, call.links)
 
-    def _file_url(self, call: Call, type_: str) -> str:
-        name = f"{type_}-1.ndjson"
-        return (
-            f"{self._storage}/{name}"
-            if self._storage
-            else call.links.to(f"_files/{call.names['job']}/{name}")
-        )
+    def _file_url(self, call: Call, type_: str, lines: list[str]) -> str:
+        path = f"{call.names['job']}/{type_}-1.ndjson"
+        if self._destination is None:
+            return call.links.to(f"_files/{path}")
+        return self._destination.keep(path, _ndjson(lines))
 
     def file(self, call: Call) -> Reply:
         """Answer a file, one resource to a line."""
         lines = self._job(call).files.get(call.names["type"])
         if lines is None:
             raise FhirError(404, "not-found", f"The export holds no {call.names['type']}.")
-        return Reply(200, (("Content-Type", NDJSON),), "".join(f"{line}\n" for line in lines).encode())
+        return Reply(200, (("Content-Type", NDJSON),), _ndjson(lines))
 
     def cancel(self, call: Call) -> Reply:
         """Forget an export: 202; after that it is 404."""
@@ -111,3 +116,7 @@ class Exports:
         if job is None:
             raise FhirError(404, "not-found", f"There is no export '{call.names['job']}'.")
         return job
+
+
+def _ndjson(lines: list[str]) -> bytes:
+    return "".join(f"{line}\n" for line in lines).encode()

@@ -15,6 +15,7 @@ from aiohttp import web
 
 from .access import Access, Verifier
 from .calls import Call, Reply
+from .export import Destination
 from .faults import Answer, Cut, Fault, RejectToken
 from .outcome import FhirError
 from .paging import Paging
@@ -46,8 +47,8 @@ class FhirServer:
 
     `verify` is called with a token and the audience and returns its claims, or raises one of `refusals`
     with the reason; None is an open server. `audience` "" stands for the base URL, `role` "" for any app.
-    `spelling` is a key of SPELLINGS, `alias` the base that the spelling "alias" writes. `faults` are used up
-    one by one by the requests that come.
+    `spelling` is a key of SPELLINGS, `alias` the base that the spelling "alias" writes. `export_to` keeps the
+    files of exports, None keeps them here. `faults` are used up one by one by the requests that come.
     """
 
     def __init__(
@@ -65,7 +66,7 @@ class FhirServer:
         compress: bool = True,
         continuation_size: int = 0,
         export_polls: int = 1,
-        export_storage: str = "",
+        export_to: Destination | None = None,
         now: Callable[[], datetime] = utc_now,
     ) -> None:
         self.base_url = ""
@@ -78,9 +79,7 @@ class FhirServer:
         self._compress = compress
         self._patients = patients
         self._store = Store(now)
-        self._service = Service(
-            self._store, self.access, Paging(continuation_size), export_polls, export_storage
-        )
+        self._service = Service(self._store, self.access, Paging(continuation_size), export_polls, export_to)
         self._scheme = "http"
         self._runner: web.AppRunner | None = None
 

@@ -15,7 +15,7 @@ from .faults import Endpoint
 class RequestRecord:
     """What a test may know of a request that came: never a secret, a code, a token or a password.
 
-    `tenant` is the segment of the path, `has_claims` whether a `claims` parameter was sent.
+    `tenant` is the segment of the path, `claims` what the request wants tokens to hold, as JSON.
     """
 
     endpoint: Endpoint
@@ -24,7 +24,12 @@ class RequestRecord:
     client_id: str = ""
     grant_type: str = ""
     scope: str = ""
-    has_claims: bool = False
+    claims: str = ""
+
+    @property
+    def has_claims(self) -> bool:
+        """Whether a `claims` parameter was sent."""
+        return bool(self.claims)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +70,7 @@ class Call:
             self.form.get("client_id", ""),
             self.form.get("grant_type", ""),
             self.form.get("scope", ""),
-            bool(self.form.get("claims")),
+            self.form.get("claims", ""),
         )
 
     def require(self, name: str) -> str:

@@ -156,13 +156,17 @@ KINDS: dict[int, Kind] = {
 }
 
 
+OTHER_KIND = Kind("invalid_request", "The request for '{}' was refused.")
+"""What the tenant says under a code that it has no reason of its own for, when a fault asks for it."""
+
+
 class EntraError(Exception):
     """A refusal of the tenant: its AADSTS code and what it is about (an application, a user, a URI)."""
 
     def __init__(self, code: int, subject: str = "(none)", *, error: str = "") -> None:
         super().__init__(f"AADSTS{code}")
         self.code = code
-        self.kind = KINDS[code]
+        self.kind = KINDS.get(code, OTHER_KIND)
         self.error = error or self.kind.error
         """The OAuth error; the device code grant tells some codes under errors of its own."""
         self.text = f"AADSTS{code}: {self.kind.text.replace('{}', subject)}"

@@ -1,0 +1,73 @@
+"""The process: every server of a configuration and the admin listener, from the start until a stop."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from .admin import AdminListener, Metrics
+from .auth import Seams
+from .config import Config
+from .errors import ConfigError
+from .reload import Reload
+from .servers import Servers
+from .signals import Stop, signals
+from .tcp_listener import bound_sockets
+
+logger = logging.getLogger(__name__)
+
+
+async def serve(
+    config: Config,
+    *,
+    announce: Callable[[str], None],
+    seams: Seams,
+    stop: Stop | None = None,
+    reread: Callable[[], Config] | None = None,
+    hangup_reloads: bool = False,
+) -> None:
+    """Run every server of the configuration until asked to stop, by `stop` or by SIGINT or SIGTERM.
+
+    `announce` is told each local base URL when its listener accepts. The first signal lets running exchanges
+    end, the second one cuts them. Raises ConfigError where a server cannot be started; then none is.
+
+    The admin listener's reload, and SIGHUP with `hangup_reloads`, take the settings that `reread` gives without
+    dropping a request; where they are wrong, all that is wrong is told and the old ones stay.
+    """
+    stop = stop or Stop()
+    metrics = Metrics()
+    admin = AdminListener(metrics, stop.drain.set)
+    servers = Servers(config, seams, announce, metrics, admin.page_of)
+    admin.follow(servers.watches)
+    reload = Reload(servers, reread, stop, admin.follow) if reread else None
+    admin.reload = reload
+    with signals(stop.ask, reload.ask if reload and hangup_reloads else None):
+        try:
+            await _start_admin(admin, config)  # first, since requests are told its page
+            await servers.start()
+            servers.announce()
+            await stop.drain.wait()
+        finally:
+            if reload is not None:
+                await reload.finish()
+            await servers.stop(stop.cut)
+            await admin.close()
+
+
+async def _start_admin(admin: AdminListener, config: Config) -> None:
+    """Open the admin listener; where nobody asked for it, a second proxy of the machine goes without."""
+    if config.admin_listen is None:
+        return
+    is_asked_for = "admin_listen" in config.model_fields_set
+    if not is_asked_for and any(config.admin_listen.overlaps(server.listen) for server in config.servers):
+        logger.warning("No admin listener: a server has %s", config.admin_listen)
+        return
+    try:
+        sockets = await bound_sockets(config.admin_listen, "admin_listen")
+    except ConfigError as error:
+        if is_asked_for:
+            raise
+        logger.warning("No admin listener: %s", error.message)
+        return
+    await admin.start(config.admin_listen, sockets)
+    logger.info("Admin listener: %s", admin.url)
