@@ -210,10 +210,11 @@ class ClientAnswer:
         self.sent_head = head
         if not self._request.is_read:
             self._closes = True  # What is left of the request's body would be taken for the next request.
-        parts = [b"HTTP/1.1 %d %b\r\n" % (head.status, head.reason)]
+        lines = head.fields.lines
+        parts = [b"HTTP/1.1 %d %b\r\n" % (head.status, head.reason), b"\r\n".join(map(_line, lines))]
+        parts.append(b"\r\n" if lines else b"")
         date_exists = False
-        for name, value in head.fields.lines:
-            parts += (name, b": ", value, b"\r\n")
+        for name, _ in lines:
             size = len(name)  # tells most names from those two
             if size == 4 and name.lower() == b"date":
                 date_exists = True
@@ -231,6 +232,10 @@ class ClientAnswer:
         self._outlet.write(data)
         if self._outlet.writing_paused:
             await self._outlet.drained()
+
+
+_line = b": ".join
+"""The name and the value of a field as they are written."""
 
 
 @lru_cache(maxsize=1)
