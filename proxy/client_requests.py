@@ -24,6 +24,9 @@ from .model import Fields, RequestHead
 MOST_FIELD_BYTES = 16 * 1024
 """Bytes of all field lines of a plain request."""
 
+MOST_FIELDS = 100
+"""Field lines of a plain request; how many more there may be is for aiohttp to say."""
+
 MOST_KEPT_BYTES = 4 * 1024
 """Bytes of field lines that are worth to be remembered: those of almost every tool, with a token of its own."""
 
@@ -214,7 +217,7 @@ def _read_fields(block: bytes) -> KnownFields | None:
     values = {name.lower(): value for name, value in read.lines}
     connection = values.get(b"connection", b"keep-alive").lower()
     is_plain = (
-        len(values) == len(read.lines)
+        len(values) == len(read.lines) <= MOST_FIELDS
         and _NEVER_PLAIN.isdisjoint(values)
         and connection in {b"keep-alive", b"close"}
     )

@@ -231,6 +231,7 @@ NOT_PLAIN = [
     b"GET / HTTP/1.1\n" + HOST + b"\r\n",
     b"\r\nGET / HTTP/1.1\r\n" + HOST + b"\r\n",
     b"GET / HTTP/1.1\r\n" + HOST + HOST + b"\r\n",
+    b"GET / HTTP/1.1\r\n" + HOST + b"".join(b"X-%d: y\r\n" % number for number in range(100)) + b"\r\n",
     b"GET / HTTP/1.1\r\n" + HOST + b"X: a\n b\r\n\r\n",
     b"GET / HTTP/1.1\r\n" + HOST + b"X: caf\xe9\r\n\r\n",
     b"GET / HTTP/1.1\r\n" + HOST + b"X: a\0\r\n\r\n",
