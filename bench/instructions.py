@@ -55,6 +55,11 @@ class Way:
     requests: int
     rewrite: bool = True
 
+    @property
+    def gates(self) -> bool:
+        """Whether it repeats well enough to fail by: a large body comes in as many pieces as the machine's load wants."""
+        return self.payload is PATIENT
+
 
 WAYS = (
     Way("Patient, through", PATIENT, 150, rewrite=False),
@@ -215,7 +220,8 @@ def main() -> int:
     for name, count in counts.items():
         before = baseline["instructions"].get(name)
         change = f"{count / before - 1:+.2%} of {before:,}" if before else "no baseline"
-        too_much |= bool(before and count > before * (1 + TOLERANCE))
+        gates = any(way.gates for way in WAYS if way.name == name)
+        too_much |= bool(gates and before and count > before * (1 + TOLERANCE))
         print(f"{name:20} {count:>10,}  {change}")  # noqa: T201
     if arguments.write:
         BASELINE.write_text(json.dumps({"instructions": counts, "versions": versions()}, indent=1) + "\n")
