@@ -57,7 +57,7 @@ class Way:
 
     @property
     def gates(self) -> bool:
-        """Whether it repeats well enough to fail by: a large body comes in as many pieces as the machine's load wants."""
+        """Whether it repeats well enough to fail by: in how many pieces a large body comes depends on the load."""
         return self.payload is PATIENT
 
 
