@@ -106,7 +106,7 @@ class ServerConfig(BaseModel):
     )
     front: Annotated[Literal["fast", "aiohttp"], Shown("Listener")] = Field(
         default="fast",
-        description="Who parses plain requests: the proxy itself, at a fifth of the CPU, or aiohttp as all others.",
+        description="Who parses plain requests: the proxy itself, for less CPU, or aiohttp as all others.",
     )
     head_timeout: Annotated[Seconds, Shown("Listener", "SECONDS")] = Field(
         default=15.0, description="Seconds in which a tool has to send the head of a request."
