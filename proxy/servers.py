@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 
 from .admin import Metrics, ServerWatch
 from .auth import Authenticator, Seams
@@ -12,6 +13,7 @@ from .config import Config, ServerConfig
 from .errors import ConfigError
 from .forwarding import Site
 from .listening import Listening, OpenDoor
+from .model import BaseUrl
 from .open_files import within_limits
 from .server import Proxy
 from .service import Service, gathered, sign_in_key
@@ -38,13 +40,16 @@ class Servers:
         config: Config,
         seams: Seams,
         announce: Callable[[str], None],
+        metrics: Metrics,
+        page_of: Callable[[BaseUrl], str],
         share: Callable[[ServerConfig], Share] | None = None,
     ) -> None:
         self.config = config = within_limits(config)
-        self.metrics = Metrics()
         self._share = share or (lambda _: Share())
         self.proxies: list[Proxy] = []
+        self._metrics = metrics
         self._seams = seams
+        self._page_of = page_of
         self._announce = announce
         self._leaving: set[asyncio.Task[None]] = set()
         problems: list[ConfigError] = []
@@ -117,9 +122,9 @@ class Servers:
         share = self._share(server)
         return Proxy(
             server,
-            self._seams,
+            self._seams_of(server),
             own=share.own,
-            metrics=share.metrics or self.metrics,
+            metrics=share.metrics or self._metrics,
             before=before,
             open_door=share.open_door,
         )
@@ -127,8 +132,15 @@ class Servers:
     def _service(self, server: ServerConfig, before: Service) -> Service:
         share = self._share(server)
         return Service(
-            server, self._seams, own=share.own, metrics=share.metrics or self.metrics, before=before
+            server,
+            self._seams_of(server),
+            own=share.own,
+            metrics=share.metrics or self._metrics,
+            before=before,
         )
+
+    def _seams_of(self, server: ServerConfig) -> Seams:
+        return replace(self._seams, page=partial(self._page_of, server.base_url))
 
     async def _undo(self, fresh: list[Proxy], services: list[Service]) -> None:
         for proxy in fresh:

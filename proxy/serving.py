@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 
-from .admin import AdminListener
+from .admin import AdminListener, Metrics
 from .auth import Seams
 from .config import Config
 from .errors import ConfigError
@@ -40,22 +40,24 @@ async def serve(
     With more than one of `workers` in the settings, that many processes serve, each started by `worker_command`.
     """
     stop = stop or Stop()
+    metrics = Metrics()
     workers: Workers | None = None
     if config.workers > 1:
         require_workers(config)
-        workers = Workers(config.workers, worker_command)
-    servers = Servers(config, seams, announce, workers.share if workers else None)
-    reload = Reload(servers, reread, stop) if reread else None
-    admin = AdminListener(servers.watches, servers.metrics, stop.drain.set, reload)
-    if reload is not None:
-        reload.follow = admin.follow
-        reload.spread = workers.follow if workers else None
+        workers = Workers(config.workers, worker_command, metrics)
+    admin = AdminListener(metrics, stop.drain.set)
+    servers = Servers(config, seams, announce, metrics, admin.page_of, workers.share if workers else None)
+    admin.follow(servers.watches)
+    reload = Reload(servers, reread, stop, admin.follow) if reread else None
+    admin.reload = reload
+    if reload is not None and workers is not None:
+        reload.spread = workers.follow
     with signals(stop.ask, reload.ask if reload and hangup_reloads else None):
         try:
+            await _start_admin(admin, config)  # first, since requests are told its page
             await servers.start()
             if workers is not None:
                 await workers.start(servers)
-            await _start_admin(admin, config)
             servers.announce()
             await stop.drain.wait()
         finally:
@@ -78,11 +80,16 @@ async def _start_admin(admin: AdminListener, config: Config) -> None:
     """Open the admin listener; where nobody asked for it, a second proxy of the machine goes without."""
     if config.admin_listen is None:
         return
+    is_asked_for = "admin_listen" in config.model_fields_set
+    if not is_asked_for and any(config.admin_listen.overlaps(server.listen) for server in config.servers):
+        logger.warning("No admin listener: a server has %s", config.admin_listen)
+        return
     try:
         sockets = await bound_sockets(config.admin_listen, "admin_listen")
     except ConfigError as error:
-        if "admin_listen" in config.model_fields_set:
+        if is_asked_for:
             raise
         logger.warning("No admin listener: %s", error.message)
         return
-    logger.info("Admin listener: %s", await admin.start(config.admin_listen, sockets))
+    await admin.start(config.admin_listen, sockets)
+    logger.info("Admin listener: %s", admin.url)

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from itertools import count
 from weakref import WeakKeyDictionary
 
+from ..admin import Metrics
 from ..config import Config, ListenAddress, ServerConfig
 from ..errors import ConfigError, ProxyError, ProxyUnavailable
 from ..servers import Servers, Share
@@ -67,8 +68,10 @@ class Workers:
     `command` starts one; the number of an open file is added to it.
     """
 
-    def __init__(self, number: int, command: Sequence[str]) -> None:
+    def __init__(self, number: int, command: Sequence[str], metrics: Metrics) -> None:
         self._command = command
+        self._metrics = metrics
+        metrics.refresh = self._refresh
         self._places = range(1, number + 1)
         self._servers: Servers | None = None
         self._hired: dict[int, Hired] = {}
@@ -87,7 +90,7 @@ class Workers:
     async def start(self, servers: Servers) -> None:
         """Have every worker serve; raises what keeps one from it, and then none is left."""
         self._servers = servers
-        servers.metrics.refresh = self._refresh
+        self._show()
         serving: list[asyncio.Future[None]] = []
         for place in self._places:
             first: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -98,6 +101,7 @@ class Workers:
 
     async def follow(self) -> None:
         """Have every worker serve by the settings that hold now."""
+        self._show()
         await asyncio.gather(*(self._instruct(hired) for hired in tuple(self._hired.values())))
 
     async def stop(self, drain_timeout: float, cut: asyncio.Event) -> None:
@@ -168,8 +172,11 @@ class Workers:
             running.cancel()
 
     def _note(self, place: int, *, serves: bool) -> None:
-        """Keep which workers serve; where none does, who asks whether the proxy is ready hears of it."""
         (self._serving.add if serves else self._serving.discard)(place)
+        self._show()
+
+    def _show(self) -> None:
+        """Who asks whether the proxy is ready hears of it where no worker serves."""
         if self._servers is not None:
             for watch in self._servers.watches:
                 watch.obstacle = "" if self._serving else "No worker serves."
@@ -196,7 +203,6 @@ class Workers:
 
     async def _refresh(self) -> None:
         """Ask the workers what is open."""
-        assert self._servers is not None  # noqa: S101  (they were started)
         answers = [hired.channel.ask("levels", {}) for hired in self._hired.values()]
         if answers:
             await asyncio.wait(answers, timeout=LEVELS_SECONDS)
@@ -205,7 +211,7 @@ class Workers:
             if answer.done() and not answer.exception():
                 levels += LevelsAnswer.model_validate(answer.result()).levels
             answer.cancel()
-        self._servers.metrics.tidy()  # What runs at servers that have been left may be over by now.
+        self._metrics.tidy()  # What runs at servers that have been left may be over by now.
         for held in self._doors:
             held.levels = [level for level in levels if level.listen == str(held.listen)]
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from .. import server as server_module
+from ..admin import Metrics
 from ..auth import Seams
 from ..config import ServerConfig
 from ..listening import Listening
@@ -70,7 +71,9 @@ class _Worker:
             self.set_up_logging(settings.log_level, settings.log_format)
             # What is to be said of a listener the supervisor has said.
             logging.getLogger(server_module.__name__).setLevel(logging.ERROR)
-            self.servers = Servers(settings.config, self.seams, lambda _: None, self._share)
+            self.servers = Servers(
+                settings.config, self.seams, lambda _: None, Metrics(), lambda _: "", self._share
+            )
             await self.servers.start()
         else:
             await self.servers.change(settings.config, self.cut)

@@ -5,6 +5,7 @@ import sys
 
 import pytest
 
+from proxy.admin import Metrics
 from proxy.config import Config
 from proxy.errors import ProxyUnavailable
 from proxy.servers import Servers
@@ -43,8 +44,9 @@ async def test_worker_that_cannot_start_is_told_and_none_is_left(name: str) -> N
     config = Config.model_validate(
         {"server": [{"base_url": "http://127.0.0.1:9", "listen": "127.0.0.1:0", "auth": "anonymous"}]}
     )
-    workers = Workers(2, command)
-    servers = Servers(config, unattended(), lambda _: None, workers.share)
+    metrics = Metrics()
+    workers = Workers(2, command, metrics)
+    servers = Servers(config, unattended(), lambda _: None, metrics, lambda _: "", workers.share)
     await servers.start()
     async with asyncio.timeout(60):
         with pytest.raises(ProxyUnavailable, match=words):
