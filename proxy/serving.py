@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Iterator, Sequence
+from contextlib import suppress
 
 from .admin import AdminListener, Metrics
 from .auth import Seams
@@ -57,14 +58,25 @@ async def serve(
             await _start_admin(admin, config)  # first, since requests are told its page
             await servers.start()
             if workers is not None:
-                await workers.start(servers)
-            servers.announce()
+                await _unless(stop.drain, workers.start(servers))
+            if not stop.drain.is_set():
+                servers.announce()
             await stop.drain.wait()
         finally:
             if reload is not None:
                 await reload.finish()
             await asyncio.gather(*_stopping(servers, workers, stop.cut))
             await admin.close()
+
+
+async def _unless(stop: asyncio.Event, starting: Coroutine[None, None, None]) -> None:
+    """Start something; a stop does not wait for it."""
+    tasks = [asyncio.create_task(starting), asyncio.create_task(stop.wait())]
+    await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    for task in tasks:
+        task.cancel()
+    with suppress(asyncio.CancelledError):
+        await tasks[0]
 
 
 def _stopping(

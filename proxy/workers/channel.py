@@ -6,11 +6,12 @@ A frame is four bytes of length, the higher first, and a JSON object.
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import socket
 from collections.abc import Awaitable, Callable, Mapping
 from itertools import count
+
+from pydantic_core import from_json, to_json
 
 from ..errors import InternalError, ProxyError, ProxyUnavailable
 from .wire import ErrorWords, Message
@@ -49,7 +50,7 @@ class Channel:
         try:
             while True:
                 length = int.from_bytes(await reader.readexactly(LENGTH_BYTES))
-                self._take(json.loads(await reader.readexactly(length)))
+                self._take(from_json(await reader.readexactly(length)))
         except (asyncio.IncompleteReadError, ConnectionError):
             return
         except (KeyError, ValueError):
@@ -84,7 +85,7 @@ class Channel:
     def _send(self, frame: Message) -> bool:
         if self._writer is None or self._writer.is_closing():
             return False
-        body = json.dumps(frame, separators=(",", ":")).encode()
+        body = to_json(frame, inf_nan_mode="constants")
         self._writer.write(len(body).to_bytes(LENGTH_BYTES) + body)
         return True
 

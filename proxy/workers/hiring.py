@@ -55,10 +55,14 @@ class Hired:
                     env=worker_environment(os.environ),
                     start_new_session=True,  # The keys of a terminal are for the supervisor.
                 )
-            hired = cls(number, process)
+        except BaseException:
+            ours.close()
+            raise
+        hired = cls(number, process)
+        try:
             await hired.channel.open(ours)
         except BaseException:
-            ours.close()  # A process that has started ends by it.
+            hired.kill()
             raise
         return hired
 

@@ -31,6 +31,9 @@ LONGEST_PAUSE = 30.0
 LEVELS_SECONDS = 1.0
 """How long workers get to tell what is open; one that does not is shown as it was."""
 
+CUT_SECONDS = 5.0
+"""How long after a cut workers that have not ended are ended."""
+
 OVERTIME_SECONDS = 10.0
 """How long after drain_timeout workers that have not ended are ended."""
 
@@ -116,8 +119,7 @@ class Workers:
         if tasks:
             _, late = await asyncio.wait(tasks, timeout=drain_timeout + OVERTIME_SECONDS)
             if late:
-                for hired in self._hired.values():
-                    hired.kill()
+                self._kill()
                 await asyncio.wait(late)
         cutting.cancel()
         self._ended.set()
@@ -215,10 +217,16 @@ class Workers:
         for held in self._doors:
             held.levels = [level for level in levels if level.listen == str(held.listen)]
 
+    def _kill(self) -> None:
+        for hired in self._hired.values():
+            hired.kill()
+
     async def _cut(self, cut: asyncio.Event) -> None:
         await cut.wait()
         for hired in self._hired.values():
             hired.channel.tell("cut", {})
+        await asyncio.sleep(CUT_SECONDS)
+        self._kill()
 
 
 async def _drain(hired: Hired) -> None:
