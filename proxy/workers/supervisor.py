@@ -91,7 +91,7 @@ class Workers:
         return Share(open_door=self._hold)
 
     async def start(self, servers: Servers) -> None:
-        """Have every worker serve; raises what keeps one from it, and then none is left."""
+        """Have every worker serve; raises what keeps one of them from it."""
         self._servers = servers
         self._show()
         serving: list[asyncio.Future[None]] = []
