@@ -14,6 +14,7 @@ Rooms (each imports only from those below it; import-linter holds the order, see
     server.py       one server at its listener: start, change, drain, stop
     listening.py    what lives as long as a listener: sockets and connections    RIM (aiohttp)
     service.py      what one server's settings give: rules, sign-in, connections
+    tracing/        spans of exchanges for OpenTelemetry, where somebody wants them   RIM (opentelemetry)
     signals.py      what the system asks of the process
     forwarding.py   carry one exchange between client and upstream
     pacing.py       wait for a server that asks for patience

@@ -13,6 +13,10 @@ from .forwarding import Site
 from .open_files import within_limits
 from .server import Proxy
 from .service import Service, gathered, sign_in_key
+from .tracing import Tracing, tracing
+
+TRACES_SECONDS = 1.0
+"""For the delivery of traces at a stop, even where the last exchanges have used up the drain_timeout."""
 
 
 class Servers:
@@ -25,10 +29,14 @@ class Servers:
         self._seams = seams
         self._announce = announce
         self._leaving: set[asyncio.Task[None]] = set()
+        self._tracing: Tracing | None = None
         problems: list[ConfigError] = []
+        with gathered(problems):
+            self._tracing = tracing(config)
+        self._traced = self._tracing.traced if self._tracing else None
         for server in config.servers:
             with gathered(problems):
-                self.proxies.append(Proxy(server, seams, metrics=self.metrics))
+                self.proxies.append(Proxy(server, seams, metrics=self.metrics, traced=self._traced))
         if problems:
             raise ConfigError.joined(problems)
 
@@ -39,6 +47,8 @@ class Servers:
 
     async def start(self) -> None:
         """Open every listener."""
+        if self._tracing is not None:
+            self._tracing.start()
         for proxy in self.proxies:
             await proxy.start()
 
@@ -71,11 +81,16 @@ class Servers:
                             self._seams,
                             metrics=self.metrics,
                             before=before.service if before else None,
+                            traced=self._traced,
                         )
                     )
                 else:
                     service = Service(
-                        server, self._seams, metrics=self.metrics, before=(before or place).service
+                        server,
+                        self._seams,
+                        metrics=self.metrics,
+                        before=(before or place).service,
+                        traced=self._traced,
                     )
                     switches.append((place, service))
                     sites.append(place.site_of(service))
@@ -96,9 +111,13 @@ class Servers:
             self._announce(proxy.url)
 
     async def stop(self, cut: asyncio.Event) -> None:
-        """Stop every server, and wait for those that are leaving."""
+        """Stop every server, and wait for those that are leaving; then deliver the last traces in what time is left."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + self.config.drain_timeout
         stopping = [proxy.stop(self.config.drain_timeout, cut) for proxy in self.proxies]
         await asyncio.gather(*stopping, *self._leaving)
+        if self._tracing is not None:
+            await self._tracing.stop(max(TRACES_SECONDS, until - loop.time()), cut)
 
     async def _undo(self, fresh: list[Proxy], services: list[Service]) -> None:
         for proxy in fresh:
