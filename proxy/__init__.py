@@ -61,6 +61,7 @@ Rooms (each imports only from those below it; import-linter holds the order, see
       tokens.py         what a token says of itself, and what is off about it
       accounts.py       who has signed in, and whether the settings let them
       scopes.py         the scopes that a server says it needs
+      vocabulary.py     the words of FHIR itself, which name nobody
       capabilities.py   hide the server's own OAuth from tools
       outcome.py        ProxyError -> OperationOutcome
     config/         text -> Config, or ConfigError naming every wrong key
