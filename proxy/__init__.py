@@ -18,7 +18,7 @@ Rooms (each imports only from those below it; import-linter holds the order, see
     signals.py      what the system asks of the process
     forwarding.py   carry one exchange between client and upstream
     pacing.py       wait for a server that asks for patience
-    admin/          the other listener: health, readiness, metrics, status       RIM (aiohttp)
+    admin/          the other listener: health, metrics, status, sign-in page    RIM (aiohttp)
     client.py       the tool's side: request heads and bodies, answers           RIM (aiohttp)
     open_files.py   how many connections the system lets the process have
     client_heads.py  how much of a request's head is taken in before its end
@@ -39,6 +39,8 @@ Rooms (each imports only from those below it; import-linter holds the order, see
       interactions.py   method + path -> FHIR interaction
       policy.py         which interactions the settings let pass
       urls.py           local base URL <-> upstream base URL
+      spellings.py      the ways in which a URL is written
+      needles.py        what all of them share, looked for first
       rewriting.py      those URLs inside a body that comes in chunks
       called_by_server.py  bodies that would make the server call this proxy
       spellings.py      how they can be written, and how to find them

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 
 from .admin import Metrics, ServerWatch
 from .auth import Seams
 from .config import Config, ServerConfig
 from .errors import ConfigError
 from .forwarding import Site
+from .model import BaseUrl
 from .open_files import within_limits
 from .server import Proxy
 from .service import Service, gathered, sign_in_key
@@ -22,11 +25,19 @@ TRACES_SECONDS = 1.0
 class Servers:
     """The proxies of a configuration; ConfigError tells all that cannot work, whichever server it is about."""
 
-    def __init__(self, config: Config, seams: Seams, announce: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        config: Config,
+        seams: Seams,
+        announce: Callable[[str], None],
+        metrics: Metrics,
+        page_of: Callable[[BaseUrl], str],
+    ) -> None:
         self.config = config = within_limits(config)
-        self.metrics = Metrics()
         self.proxies: list[Proxy] = []
+        self._metrics = metrics
         self._seams = seams
+        self._page_of = page_of
         self._announce = announce
         self._leaving: set[asyncio.Task[None]] = set()
         self._tracing: Tracing | None = None
@@ -36,7 +47,9 @@ class Servers:
         self._traced = self._tracing.traced if self._tracing else None
         for server in config.servers:
             with gathered(problems):
-                self.proxies.append(Proxy(server, seams, metrics=self.metrics, traced=self._traced))
+                self.proxies.append(
+                    Proxy(server, self._seams_of(server), metrics=metrics, traced=self._traced)
+                )
         if problems:
             raise ConfigError.joined(problems)
 
@@ -78,8 +91,8 @@ class Servers:
                     fresh.append(
                         Proxy(
                             server,
-                            self._seams,
-                            metrics=self.metrics,
+                            self._seams_of(server),
+                            metrics=self._metrics,
                             before=before.service if before else None,
                             traced=self._traced,
                         )
@@ -87,8 +100,8 @@ class Servers:
                 else:
                     service = Service(
                         server,
-                        self._seams,
-                        metrics=self.metrics,
+                        self._seams_of(server),
+                        metrics=self._metrics,
                         before=(before or place).service,
                         traced=self._traced,
                     )
@@ -118,6 +131,9 @@ class Servers:
         await asyncio.gather(*stopping, *self._leaving)
         if self._tracing is not None:
             await self._tracing.stop(max(TRACES_SECONDS, until - loop.time()), cut)
+
+    def _seams_of(self, server: ServerConfig) -> Seams:
+        return replace(self._seams, page=partial(self._page_of, server.base_url))
 
     async def _undo(self, fresh: list[Proxy], services: list[Service]) -> None:
         for proxy in fresh:

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from proxy.admin import Metrics
 from proxy.config import Config
 from proxy.servers import Servers
 
@@ -19,6 +20,10 @@ PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 TRACE, TOOL_SPAN = PARENT.split("-")[1:3]
 
 
+def servers_of(config: Config) -> Servers:
+    return Servers(config, unattended(), lambda _: None, Metrics(), lambda _: "")
+
+
 @asynccontextmanager
 async def program(
     *servers: dict[str, object], stop_cut: bool = False, **process: object
@@ -26,7 +31,7 @@ async def program(
     """It runs, and has delivered its traces at the end."""
     given = [{"listen": "127.0.0.1:0", "auth": "anonymous", **server} for server in servers]
     config = Config.model_validate({"server": given, "traces": "otlp", **process})
-    running = Servers(config, unattended(), lambda _: None)
+    running = servers_of(config)
     cut = asyncio.Event()
     if stop_cut:
         cut.set()

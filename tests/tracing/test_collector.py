@@ -18,13 +18,11 @@ from aiohttp import ClientSession, DummyCookieJar
 from proxy import __version__
 from proxy.config import Config
 from proxy.errors import ConfigError
-from proxy.servers import Servers
 from proxy.tracing import tracing
 
 from ..fakes.byte_server import Peer, byte_server
 from ..fakes.otlp_collector import otlp_collector
-from ..running import unattended
-from .ground import Answering, base, otel, program
+from .ground import Answering, base, otel, program, servers_of
 
 
 @pytest.fixture
@@ -243,7 +241,7 @@ def test_missing_extra_is_told_with_what_else_is_wrong(monkeypatch: pytest.Monke
     server = TRACED.servers[0].model_copy(update={"ca_bundle": "/nowhere/ca"})
 
     with pytest.raises(ConfigError, match=r"(?s)OpenTelemetry.*/nowhere/ca"):
-        Servers(TRACED.model_copy(update={"servers": (server,)}), unattended(), lambda _: None)
+        servers_of(TRACED.model_copy(update={"servers": (server,)}))
 
 
 def test_nothing_of_opentelemetry_is_imported_where_nobody_asks_for_traces() -> None:
