@@ -18,9 +18,6 @@ from .server import Proxy
 from .service import Service, gathered, sign_in_key
 from .tracing import Tracing, tracing
 
-TRACES_SECONDS = 1.0
-"""For the delivery of traces at a stop, even where the last exchanges have used up the drain_timeout."""
-
 
 class Servers:
     """The proxies of a configuration; ConfigError tells all that cannot work, whichever server it is about."""
@@ -130,7 +127,7 @@ class Servers:
         stopping = [proxy.stop(self.config.drain_timeout, cut) for proxy in self.proxies]
         await asyncio.gather(*stopping, *self._leaving)
         if self._tracing is not None:
-            await self._tracing.stop(max(TRACES_SECONDS, until - loop.time()), cut)
+            await self._tracing.stop(until - loop.time(), cut)
 
     def _seams_of(self, server: ServerConfig) -> Seams:
         return replace(self._seams, page=partial(self._page_of, server.base_url))

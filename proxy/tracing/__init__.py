@@ -26,7 +26,7 @@ class Tracing(Protocol):
         """A site whose exchanges are traced."""
 
     async def stop(self, seconds: float, cut: asyncio.Event) -> None:
-        """Deliver what there is within so many seconds or until `cut`, and nothing more."""
+        """Deliver what there is, about within so many seconds and not longer than until `cut`, and nothing more."""
 
 
 def tracing(config: Config) -> Tracing | None:

@@ -39,6 +39,12 @@ NAME = "fhir-auth-proxy"
 DEFAULT_ENDPOINT = "http://localhost:4318"
 """Where a collector of the same machine listens, by OpenTelemetry's specification."""
 
+LONGEST_DELIVERY = 5.0
+"""Seconds at a stop for what has not gone out yet: many batches for a collector that answers."""
+
+LAST_TRY = 1.0
+"""Seconds for it where the last exchanges have left no time, or the collector has not taken the batch before."""
+
 
 class OtlpTracing:
     """Traces that go to a collector. ConfigError where its address is none."""
@@ -62,10 +68,11 @@ class OtlpTracing:
         return replace(site, watched=SiteTracer(self._tracer, site))
 
     async def stop(self, seconds: float, cut: asyncio.Event) -> None:
-        """Deliver what there is within so many seconds or until `cut`, and nothing more."""
+        """Deliver what there is, about within so many seconds and not longer than until `cut`, and nothing more."""
+        longest = LAST_TRY if self._exporter.is_down else max(LAST_TRY, min(seconds, LONGEST_DELIVERY))
         delivery = asyncio.ensure_future(in_thread(self._provider.shutdown))
         waits = {delivery, asyncio.ensure_future(cut.wait())}
-        _, pending = await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        _, pending = await asyncio.wait(waits, timeout=longest, return_when=asyncio.FIRST_COMPLETED)
         for wait in pending:
             wait.cancel()
         if delivery in pending:
@@ -86,18 +93,18 @@ class _Exporter(SpanExporter):
             session.mount("https://", TrustingAdapter(trust("", os.environ)))
         self._origin = _origin(endpoint)
         self._answer = ""
-        self._is_down = False
+        self.is_down = False
+        """Whether the latest batch was lost."""
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         """Deliver a batch, or lose it."""
         self._answer = ""
         result = self._inner.export(spans)
-        is_down = result is not SpanExportResult.SUCCESS
-        if is_down and not self._is_down:
+        was_down, self.is_down = self.is_down, result is not SpanExportResult.SUCCESS
+        if self.is_down and not was_down:
             self._warn()
-        elif self._is_down and not is_down:
+        elif was_down and not self.is_down:
             logger.info("The collector at %s takes traces again.", self._origin)
-        self._is_down = is_down
         return result
 
     def shutdown(self) -> None:
@@ -106,8 +113,8 @@ class _Exporter(SpanExporter):
 
     def give_up(self) -> None:
         """Wait for the collector no longer; what it has not taken is lost."""
-        if not self._is_down:
-            self._is_down = True
+        if not self.is_down:
+            self.is_down = True
             self._warn()
         self._inner.shutdown()
 

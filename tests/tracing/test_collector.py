@@ -18,6 +18,7 @@ from aiohttp import ClientSession, DummyCookieJar
 from proxy import __version__
 from proxy.config import Config
 from proxy.errors import ConfigError
+from proxy.tracing import collector as collector_room
 from proxy.tracing import tracing
 
 from ..fakes.byte_server import Peer, byte_server
@@ -155,6 +156,29 @@ async def test_collector_that_hangs_holds_up_neither_a_request_nor_a_stop(
                 await ask(tool, running.proxies[0].url)
 
         assert [unanswering(collector.port)] == log.lines
+
+
+@pytest.mark.parametrize("first", [b"", b"HTTP/1.1 400 No\r\nContent-Length: 0\r\n\r\n"])
+async def test_delivery_at_a_stop_has_an_end_of_its_own(
+    tool: ClientSession, monkeypatch: pytest.MonkeyPatch, log: Log, first: bytes
+) -> None:
+    monkeypatch.setattr(collector_room, "LAST_TRY", 0.01)
+    monkeypatch.setattr(collector_room, "LONGEST_DELIVERY", 0.01 if not first else 3600.0)
+
+    async def hanging(peer: Peer) -> None:
+        if first:
+            await peer.head()
+            await peer.send(first)
+
+    async with byte_server(hanging) as collector, byte_server(Answering()) as fake:
+        otel(monkeypatch, f"http://127.0.0.1:{collector.port}", OTEL_EXPORTER_OTLP_TIMEOUT="3600")
+        async with program(base(fake.port), drain_timeout=3600) as running:
+            await ask(tool, running.proxies[0].url)
+            if first:
+                await log.said.wait()
+                await ask(tool, running.proxies[0].url)
+
+        assert 1 == len(log.lines)
 
 
 async def test_exchange_that_ends_in_the_drain_is_delivered(
