@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+from collections.abc import Callable
 from urllib.parse import quote
 
 from .admin import Metrics, ServerWatch
@@ -36,9 +37,10 @@ class Proxy:
         metrics: Metrics | None = None,
         before: Service | None = None,
         open_door: OpenDoor = Listening.open,
+        traced: Callable[[Site], Site] | None = None,
     ) -> None:
         require_c_parser()
-        self.service = Service(config, seams, own=own, metrics=metrics, before=before)
+        self.service = Service(config, seams, own=own, metrics=metrics, before=before, traced=traced)
         self.url = ""
         """The local base URL, once the listener accepts."""
         self._open_door = open_door

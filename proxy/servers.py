@@ -17,6 +17,7 @@ from .model import BaseUrl
 from .open_files import within_limits
 from .server import Proxy
 from .service import Service, gathered, sign_in_key
+from .tracing import Tracing, tracing
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +53,11 @@ class Servers:
         self._page_of = page_of
         self._announce = announce
         self._leaving: set[asyncio.Task[None]] = set()
+        self._tracing: Tracing | None = None
         problems: list[ConfigError] = []
+        with gathered(problems):
+            self._tracing = tracing(config)
+        self._traced = self._tracing.traced if self._tracing else None
         for server in config.servers:
             with gathered(problems):
                 self.proxies.append(self._proxy(server))
@@ -66,6 +71,8 @@ class Servers:
 
     async def start(self) -> None:
         """Open every listener."""
+        if self._tracing is not None:
+            self._tracing.start()
         for proxy in self.proxies:
             await proxy.start()
 
@@ -114,9 +121,13 @@ class Servers:
             self._announce(proxy.url)
 
     async def stop(self, cut: asyncio.Event) -> None:
-        """Stop every server, and wait for those that are leaving."""
+        """Stop every server, and wait for those that are leaving; then deliver the last traces in what time is left."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + self.config.drain_timeout
         stopping = [proxy.stop(self.config.drain_timeout, cut) for proxy in self.proxies]
         await asyncio.gather(*stopping, *self._leaving)
+        if self._tracing is not None:
+            await self._tracing.stop(until - loop.time(), cut)
 
     def _proxy(self, server: ServerConfig, before: Service | None = None) -> Proxy:
         share = self._share(server)
@@ -127,6 +138,7 @@ class Servers:
             metrics=share.metrics or self._metrics,
             before=before,
             open_door=share.open_door,
+            traced=self._traced,
         )
 
     def _service(self, server: ServerConfig, before: Service) -> Service:
@@ -137,6 +149,7 @@ class Servers:
             own=share.own,
             metrics=share.metrics or self._metrics,
             before=before,
+            traced=self._traced,
         )
 
     def _seams_of(self, server: ServerConfig) -> Seams:

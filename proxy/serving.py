@@ -59,8 +59,7 @@ async def serve(
             await servers.start()
             if workers is not None:
                 await _unless(stop.drain, workers.start(servers))
-            if not stop.drain.is_set():
-                servers.announce()
+            servers.announce()
             await stop.drain.wait()
         finally:
             if reload is not None:

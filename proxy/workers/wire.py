@@ -28,6 +28,10 @@ SIGN_IN_SECRETS = frozenset(key for key, setting in SETTINGS.items() if setting.
 """Settings that no worker gets: it never signs in."""
 
 
+SUPERVISORS = frozenset({"admin_listen", "workers"})
+"""Settings of the process that are not for workers."""
+
+
 class _Words(BaseModel):
     # Built when first needed: a proxy without workers needs none of them.
     model_config = ConfigDict(frozen=True, hide_input_in_errors=True, defer_build=True)
@@ -201,9 +205,7 @@ class Settings(_Words):
     """All that a worker serves by."""
 
     servers: list[ServerPart]
-    drain_timeout: float
-    log_level: str
-    log_format: str
+    process: dict[str, object]
 
     @classmethod
     def of(cls, config: Config, servers: Iterable[tuple[ServerConfig, ListenAddress, int]]) -> Settings:
@@ -213,23 +215,14 @@ class Settings(_Words):
                 ServerPart(settings=_server_settings(server, listen), sign_in=sign_in)
                 for server, listen, sign_in in servers
             ],
-            drain_timeout=config.drain_timeout,
-            log_level=config.log_level,
-            log_format=config.log_format,
+            process=config.model_dump(mode="json", exclude={"servers", *SUPERVISORS}),
         )
 
     @property
     def config(self) -> Config:
         """The configuration of the worker."""
-        return Config.model_validate(
-            {
-                "server": [server.settings for server in self.servers],
-                "drain_timeout": self.drain_timeout,
-                "admin_listen": "off",
-                "log_level": self.log_level,
-                "log_format": self.log_format,
-            }
-        )
+        servers = [server.settings for server in self.servers]
+        return Config.model_validate({**self.process, "server": servers})
 
     @property
     def sign_ins(self) -> dict[str, int]:

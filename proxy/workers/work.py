@@ -66,17 +66,15 @@ class _Worker:
         return {}
 
     async def _serve_by(self, settings: Settings) -> None:
-        self.numbers = settings.sign_ins
+        config, self.numbers = settings.config, settings.sign_ins
         if self.servers is None:
-            self.set_up_logging(settings.log_level, settings.log_format)
+            self.set_up_logging(config.log_level, config.log_format)
             # What is to be said of a listener the supervisor has said.
             logging.getLogger(server_module.__name__).setLevel(logging.ERROR)
-            self.servers = Servers(
-                settings.config, self.seams, lambda _: None, Metrics(), lambda _: "", self._share
-            )
+            self.servers = Servers(config, self.seams, lambda _: None, Metrics(), lambda _: "", self._share)
             await self.servers.start()
         else:
-            await self.servers.change(settings.config, self.cut)
+            await self.servers.change(config, self.cut)
         for number in self.sign_ins.keys() - set(self.numbers.values()):
             del self.sign_ins[number]
 
