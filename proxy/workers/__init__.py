@@ -5,8 +5,8 @@ nothing. Workers accept and carry the exchanges. They are joined by a pair of so
 what passes there is never on a command line, in an environment or in a file.
 
 `channel` carries questions and answers, `wire` puts values into them. `supervisor` keeps the workers running, with
-`hiring` to start one, `desk` to answer it, and `holding` for the ports. In a worker `work` serves, `remote` asks
-for credentials and reports what was done.
+`hiring` to start one and answer it, and `holding` for the ports. In a worker `work` serves, `remote` asks for
+credentials and reports what was done.
 
 Each worker has a socket of its own for each port, by SO_REUSEPORT, and Linux deals connections out among them
 evenly. With one socket for all, whoever wakes first takes every connection that waits: of 32 that a tool's pool
