@@ -156,7 +156,7 @@ async def test_tokens_made_elsewhere_are_of_the_account_that_the_settings_name(
     welcome = authenticator(config, seams)
     other = authenticator(config.model_copy(update={"account": "mary@clinic.example"}), seams)
     for _ in range(2):
-        with pytest.raises(AuthenticationFailed, match="mary@clinic.example is the account to use"):
+        with pytest.raises(AuthenticationFailed, match=r"mary@clinic\.example is the account to use"):
             await other.credentials()
 
     assert await welcome.credentials() == credentials
