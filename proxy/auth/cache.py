@@ -72,7 +72,7 @@ class Held:
 
 @dataclass(frozen=True, slots=True)
 class Flight:
-    """An acquisition under way; `is_ahead` where the token in use is still good."""
+    """An acquisition under way; `is_ahead` where no request waits for it, so that no person is asked."""
 
     task: asyncio.Task[Held | ProxyError]
     is_ahead: bool
@@ -193,7 +193,7 @@ class CachedAuthenticator:
             if isinstance(outcome, Held):
                 return outcome.credentials
             if flight.is_ahead and isinstance(outcome, SignInRequired):
-                continue  # Nobody was asked yet, since the token was still good when that flight began.
+                continue  # Nobody was asked yet, since no request waited when that flight began.
             raise copy.copy(outcome)
 
     def _raise_remembered(self) -> None:
@@ -287,7 +287,7 @@ class CachedAuthenticator:
         if isinstance(error, IdentityProviderUnavailable):
             error.retry_after = math.ceil(pause)
         self._ahead_from = now + max(pause, AHEAD_PAUSE)
-        if is_ahead:
+        if is_ahead and _CURRENT in self._held:
             _log.warning("The token is still good but could not be renewed: %s", error.message)
         if not (is_ahead and isinstance(error, SignInRequired)):
             self._failure = _Failure(error, now + pause)
