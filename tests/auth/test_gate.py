@@ -137,7 +137,8 @@ async def test_what_the_settings_forbid_never_comes_out(
 MADE_ELSEWHERE = [
     pytest.param(lambda token: {"token": token}, id="token"),
     pytest.param(
-        lambda token: {"command": [sys.executable, "-c", "import sys; print(sys.argv[1])", token]}, id="command"
+        lambda token: {"command": [sys.executable, "-c", "import sys; print(sys.argv[1])", token]},
+        id="command",
     ),
 ]
 
