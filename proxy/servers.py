@@ -76,6 +76,7 @@ class Servers:
             place = _taken(left, *_places(server))
             with gathered(problems):
                 if place is None:
+                    self._refuse_own_port(server)
                     fresh.append(
                         Proxy(
                             server,
@@ -116,6 +117,15 @@ class Servers:
 
     def _seams_of(self, server: ServerConfig) -> Seams:
         return replace(self._seams, page=partial(self._page_of, server.base_url))
+
+    def _refuse_own_port(self, server: ServerConfig) -> None:
+        """ConfigError for a port that a listener has until this change, which would have to close before it."""
+        own = next((proxy for proxy in self.proxies if proxy.config.listen.overlaps(server.listen)), None)
+        if own is not None:
+            raise ConfigError(
+                f"listen = {server.listen}: port {server.listen.port} is this proxy's own, at {own.config.listen}.",
+                hint="Stop the proxy and start it again, or take another port.",
+            )
 
     async def _undo(self, fresh: list[Proxy], services: list[Service]) -> None:
         for proxy in fresh:
