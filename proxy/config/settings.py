@@ -104,6 +104,10 @@ class ServerConfig(BaseModel):
     max_connections: Annotated[Connections, Shown("Listener", "NUMBER")] = Field(
         default=1024, description="Connections of tools at a time; one more is answered with 503."
     )
+    front: Annotated[Literal["fast", "aiohttp"], Shown("Listener")] = Field(
+        default="fast",
+        description="Who parses plain requests: the proxy itself, for less CPU, or aiohttp as all others.",
+    )
     head_timeout: Annotated[Seconds, Shown("Listener", "SECONDS")] = Field(
         default=15.0, description="Seconds in which a tool has to send the head of a request."
     )
@@ -284,6 +288,10 @@ class Config(BaseModel):
     )
     log_format: Annotated[Literal["text", "json"], Shown("Process")] = Field(
         default="text", description="How log lines look."
+    )
+    traces: Annotated[Literal["off", "otlp"], Shown("Process")] = Field(
+        default="off",
+        description="Traces for OpenTelemetry, sent where its own variables say; needs the extra otel.",
     )
 
 
