@@ -39,7 +39,6 @@ async def test_page_has_the_words_of_the_doctor(
         config = app(sandbox, tmp_path, **changes)
         verdict = (await walked(config))[step].verdict
         settings = {key: getattr(config, key) for key in config.model_fields_set - {"base_url", "listen"}}
-        settings["client_secret"] = changes.get("client_secret", settings["client_secret"])
         async with operated(str(config.base_url), **settings) as running, ClientSession() as person:
             async with person.get(f"{running.url}/") as answer:
                 words = " ".join(Read(await answer.text()).words.split())
