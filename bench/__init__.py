@@ -8,4 +8,5 @@ load.py          wrk, and one large download
 rounds.py        all peers in turn, round by round
 report.py        Markdown, JSON and charts
 instructions.py  instructions a request, by callgrind: the number that does not depend on the machine's mood
+sizing.py        many sidecars on paper: token requests, connections, memory; writes the tables of docs/sizing.md
 """

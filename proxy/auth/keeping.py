@@ -9,7 +9,7 @@ from typing import Protocol
 
 from ..errors import IdentityProviderUnavailable
 from .authorities import Authority
-from .cache import RENEW_AHEAD
+from .renewal import RENEW_AHEAD
 from .sources import AccessToken
 
 FRESH = 60.0
