@@ -38,6 +38,8 @@ Rooms (each imports only from those below it; import-linter holds the order, see
       interactions.py   method + path -> FHIR interaction
       policy.py         which interactions the settings let pass
       urls.py           local base URL <-> upstream base URL
+      spellings.py      the ways in which a URL is written
+      needles.py        what all of them share, looked for first
       rewriting.py      those URLs inside a body that comes in chunks
       called_by_server.py  bodies that would make the server call this proxy
       spellings.py      how they can be written, and how to find them

@@ -6,7 +6,8 @@ import asyncio
 
 from aiohttp import web
 
-from .client import ClientConnection
+from .client import ClientAnswer, ClientRequest
+from .client_connection import ClientConnection
 from .client_limits import SurplusConnection
 from .config import ListenAddress
 from .forwarding import Site, forward
@@ -70,7 +71,7 @@ class _Front(web.Server):
     """aiohttp's server with our connections; it counts the exchanges that run."""
 
     def __init__(self, service: Service, site: Site) -> None:
-        super().__init__(self._forward, handler_cancellation=True)
+        super().__init__(self._parsed, handler_cancellation=True)
         self._service = service
         self._site = site
         self._open = 0
@@ -80,7 +81,8 @@ class _Front(web.Server):
         if self._open >= self._site.limits.connections:
             return SurplusConnection(self._site.limits.connections)
         self._open += 1
-        return ClientConnection(self, self._site.limits, self._closed)
+        fast = self._site.rules.config.front == "fast"
+        return ClientConnection(self, self._site.limits, self._exchange, self._closed, fast=fast)
 
     def switch(self, service: Service, site: Site) -> None:
         """Serve by another service from the next request on."""
@@ -99,7 +101,10 @@ class _Front(web.Server):
                 wait.cancel()
         await self.shutdown(ABORT_SECONDS)
 
-    async def _forward(self, request: web.BaseRequest) -> web.StreamResponse:
+    async def _parsed(self, request: web.BaseRequest) -> web.StreamResponse:
+        return await ClientConnection.of(request).answer(request)
+
+    async def _exchange(self, request: ClientRequest) -> ClientAnswer:
         service, site = self._service, self._site
-        with self._running.one(), service.running.one(), ClientConnection.of(request).exchanging(request):
+        with self._running.one(), service.running.one():
             return await forward(request, site)

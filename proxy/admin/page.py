@@ -3,28 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import lru_cache, partial
+from functools import cache, lru_cache, partial
 from pathlib import Path
-
-import segno
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from typing import TYPE_CHECKING
 
 from . import charts
 from .snippets import SNIPPETS
 from .traffic import SPAN, Traffic
 from .watching import moment
 
-FOLDER = Path(__file__).parent
+if TYPE_CHECKING:
+    from jinja2 import Template
 
-TEMPLATES = Environment(
-    loader=FileSystemLoader(FOLDER),
-    autoescape=True,
-    undefined=StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
-)
-_PAGE = TEMPLATES.get_template("page.html")
-_PARTS = TEMPLATES.get_template("parts.html").module
+FOLDER = Path(__file__).parent
 
 STYLE = (FOLDER / "page.css").read_text("utf-8")
 SCRIPT = (FOLDER / "page.js").read_text("utf-8")
@@ -35,7 +26,7 @@ Facts = Mapping[str, object]
 
 def page(status: Mapping[str, object], servers: Sequence[Facts], key: str) -> str:
     """The page for what /api/status tells; `key` is what its forms have to bring."""
-    return _PAGE.render(
+    return _template("page.html").render(
         title=title(status),
         status={**status, "servers": servers},
         rendered={server["number"]: _rendered(server, key) for server in servers},
@@ -89,16 +80,37 @@ def shown(traffic: Traffic, now: float) -> Facts:
 @lru_cache(maxsize=16)
 def qr_code(address: str) -> str:
     """An address as a picture for a phone's camera, as SVG."""
+    import segno  # noqa: PLC0415  as below
+
     return str(segno.make(address, micro=False).svg_inline(dark="#000", light="#fff", omitsize=True))
 
 
 def _rendered(server: Facts, key: str) -> dict[str, str]:
+    module = _template("parts.html").module
     macros = {
-        "state": partial(_PARTS.state, server),  # type: ignore[attr-defined]  # a macro of the template
-        "sign-in": partial(_PARTS.sign_in, server, key, qr_code),  # type: ignore[attr-defined]  # the same
-        "traffic": partial(_PARTS.traffic, server),  # type: ignore[attr-defined]  # the same
+        "state": partial(module.state, server),  # type: ignore[attr-defined]  # a macro of the template
+        "sign-in": partial(module.sign_in, server, key, qr_code),  # type: ignore[attr-defined]  # the same
+        "traffic": partial(module.traffic, server),  # type: ignore[attr-defined]  # the same
     }
     return {name: macro() for name, macro in macros.items()}
+
+
+@cache
+def _template(name: str) -> Template:
+    from jinja2 import (  # noqa: PLC0415  40 ms and 3 MB, and few look at the page
+        Environment,
+        FileSystemLoader,
+        StrictUndefined,
+    )
+
+    environment = Environment(
+        loader=FileSystemLoader(FOLDER),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template(name)
 
 
 def _duration(seconds: float) -> str:

@@ -19,8 +19,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-import portalocker
-
 from ..errors import ConfigError
 from ..rules.accounts import Account
 from .keeping import Serializable, Tokens
@@ -130,6 +128,8 @@ class Kept:
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
+        import portalocker  # noqa: PLC0415  with it comes a client of Redis, where one is installed: 5 MB
+
         path = self._store.path.with_suffix(LOCK)
         lock = portalocker.Lock(path, "a", timeout=LOCK_SECONDS, check_interval=0.05)
         try:

@@ -1,7 +1,4 @@
-"""Text that only the holders of a key can read or make: AES-256-GCM (NIST SP 800-38D).
-
-Imports cryptography: imported where first needed.
-"""
+"""Text that only the holders of a key can read or make: AES-256-GCM (NIST SP 800-38D)."""
 
 from __future__ import annotations
 
@@ -11,9 +8,6 @@ import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from ..errors import ConfigError
 
@@ -39,11 +33,16 @@ class Seal:
 
     def sealed(self, text: str, name: str) -> bytes:
         """The text for one name: under another one it does not open."""
+        from cryptography.hazmat.primitives.ciphers.aead import AESGCM  # noqa: PLC0415  6 MB, for few
+
         nonce = os.urandom(_NONCE_BYTES)
         return _FORMAT + nonce + AESGCM(self.keys[0]).encrypt(nonce, text.encode(), _bound(name))
 
     def opened(self, sealed: bytes, name: str) -> str:
         """The text; Unreadable where no key opens it."""
+        from cryptography.exceptions import InvalidTag  # noqa: PLC0415  as above
+        from cryptography.hazmat.primitives.ciphers.aead import AESGCM  # noqa: PLC0415  as above
+
         nonce, content = sealed[len(_FORMAT) : MARK_BYTES], sealed[MARK_BYTES:]
         if not sealed.startswith(_FORMAT) or len(nonce) < _NONCE_BYTES:
             raise Unreadable("it is nothing that was sealed here")

@@ -15,6 +15,7 @@ from .keeping import Keeping, Place
 from .kept import ENCRYPTED, FILE, Kept, Warn, store_path
 from .keyring import Keyring, KeyringMissing
 from .private_file import PrivateFile, state_folder
+from .seal import seal_of
 from .seams import Tell
 from .shared import Shared, Unavailable
 from .shared_content import Kind, Owner
@@ -63,7 +64,6 @@ def trouble(config: ServerConfig) -> str:
 
 def _in_redis(config: ServerConfig, clock: Clock, kind: Kind) -> Place:
     from .redis_entries import RedisAddress, RedisEntries, require_client  # noqa: PLC0415  few starts need it
-    from .seal import seal_of  # noqa: PLC0415  it imports cryptography
 
     if config.token_cache_key is not None:
         seal = seal_of(config.token_cache_key.get_secret_value(), "token_cache_key")

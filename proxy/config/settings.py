@@ -104,6 +104,10 @@ class ServerConfig(BaseModel):
     max_connections: Annotated[Connections, Shown("Listener", "NUMBER")] = Field(
         default=1024, description="Connections of tools at a time; one more is answered with 503."
     )
+    front: Annotated[Literal["fast", "aiohttp"], Shown("Listener")] = Field(
+        default="fast",
+        description="Who parses plain requests: the proxy itself, for less CPU, or aiohttp as all others.",
+    )
     head_timeout: Annotated[Seconds, Shown("Listener", "SECONDS")] = Field(
         default=15.0, description="Seconds in which a tool has to send the head of a request."
     )

@@ -16,9 +16,9 @@ from functools import lru_cache
 from typing import Protocol
 
 from .called_by_server import IN_JSON, IN_XML, PatchReading, refuse_what_is_called
-from .json_places import JsonPlaces
+from .json_places import JsonPlaces, usual_writing
 from .key_paths import KeyPaths
-from .places import Structure, is_address
+from .places import ADDRESSES, Structure, is_address
 from .spellings import BEFORE, can_begin, stands_alone
 from .urls import UrlMap
 from .xml_places import XmlPlaces
@@ -65,6 +65,17 @@ class _Rewriting:
         return self._pass(self._held, len(self._held)) if self._held else b""
 
     def _pass(self, data: bytes, end: int) -> bytes:
+        pieces, done = self._replaced(data, end)
+        end = max(end, done)
+        self._passed(data, end)
+        self._before = self._before_match(data, end)
+        self._held = data[end:]
+        if not pieces:
+            return data if end == len(data) else data[:end]
+        return b"".join((*pieces, data[done:end]))
+
+    def _replaced(self, data: bytes, end: int) -> tuple[list[bytes], int]:
+        """What becomes of `data` up to the last match before `end` that is replaced, and where that ends."""
         pieces: list[bytes] = []
         done = 0
         for match in self._pattern.matches(data):
@@ -74,13 +85,7 @@ class _Rewriting:
             if replacement is not None:
                 pieces += (data[done : match.start()], replacement)
                 done = match.end()
-        end = max(end, done)
-        self._passed(data, end)
-        self._before = self._before_match(data, end)
-        self._held = data[end:]
-        if not pieces:
-            return data if end == len(data) else data[:end]
-        return b"".join((*pieces, data[done:end]))
+        return pieces, done
 
     def _before_match(self, data: bytes, start: int) -> bytes:
         if start >= self._LOOK_BACK:
@@ -101,31 +106,60 @@ class _Downwards(_Rewriting):
     what it sent, and the way up reverses them.
     """
 
-    __slots__ = ("_delimiter", "_local_base", "_structure", "_url_map", "_value")
+    __slots__ = ("_delimiter", "_local_base", "_structure", "_url_map", "_usual", "_value")
 
-    def __init__(self, url_map: UrlMap, local_base: bytes, structure: Structure) -> None:
+    def __init__(
+        self, url_map: UrlMap, local_base: bytes, structure: Structure, usual: tuple[bytes, ...]
+    ) -> None:
+        """Take what `usual` ends as the beginning of an address, without asking the structure."""
         super().__init__(url_map.theirs)
         self._url_map = url_map
         self._local_base = local_base
         self._structure = structure
+        self._usual = usual
         # Where, in the present data, the rest of a value begins that is being rewritten; None outside of one.
         self._value: int | None = None
         self._delimiter = b""
 
+    def _replaced(self, data: bytes, end: int) -> tuple[list[bytes], int]:
+        theirs = self._url_map.theirs
+        texts = theirs.around_usual(data)
+        if texts is None or len(data) - len(texts[-1]) > end:
+            return super()._replaced(data, end)
+        written = theirs.usual
+        local = self._url_map.address_down(written, self._local_base)
+        pieces: list[bytes] = []
+        at = 0
+        for text in texts[:-1]:
+            at += len(text)
+            if text.endswith(self._usual):
+                self._delimiter = b'"'
+            elif not self._is_local(data, at, stands_alone=True):
+                pieces += (text, written)
+                at += len(written)
+                continue
+            pieces += (text, local)
+            at += len(written)
+            self._value = at
+        return pieces, at
+
     def _replacement(self, data: bytes, match: re.Match[bytes]) -> bytes | None:
-        start = match.start()
-        matched = match[0]
-        last = data[start - 1 : start] if start else self._before[-1:]
-        if last in {b'"', b"'"} and stands_alone(match) and is_address(self._structure, data, start):
-            self._delimiter = last
-        elif (
-            self._value is None
-            or data.find(self._delimiter, self._value, start) >= 0
-            or not can_begin(self._before_match(data, start))
-        ):
+        if not self._is_local(data, match.start(), stands_alone=stands_alone(match)):
             return None
         self._value = match.end()
-        return self._url_map.address_down(matched, self._local_base)
+        return self._url_map.address_down(match[0], self._local_base)
+
+    def _is_local(self, data: bytes, start: int, *, stands_alone: bool) -> bool:
+        """Whether a match that begins at `start` begins an address, or stands in the rest of one."""
+        last = data[start - 1 : start] if start else self._before[-1:]
+        if last in {b'"', b"'"} and stands_alone and is_address(self._structure, data, start):
+            self._delimiter = last
+            return True
+        return (
+            self._value is not None
+            and data.find(self._delimiter, self._value, start) < 0
+            and can_begin(self._before_match(data, start))
+        )
 
     def _passed(self, data: bytes, end: int) -> None:
         self._structure.passed(data, end)
@@ -212,10 +246,15 @@ _NDJSON = ("application/fhir+ndjson", "application/ndjson", "application/x-ndjso
 _XML = ("application/fhir+xml", "application/xml", "application/xml+fhir", "text/xml")
 _FORM = ("application/x-www-form-urlencoded",)
 
-_STRUCTURES: dict[str, Callable[[], Structure]] = {
-    **dict.fromkeys((*_JSON, *_PATCH), JsonPlaces),
-    **dict.fromkeys(_NDJSON, lambda: JsonPlaces(by_line=True)),
-    **dict.fromkeys(_XML, XmlPlaces),
+_ALWAYS_IN_JSON = tuple(
+    writing for name, parents in ADDRESSES.items() if not parents for writing in usual_writing(name)
+)
+
+_STRUCTURES: dict[str, tuple[Callable[[], Structure], tuple[bytes, ...]]] = {
+    # what tells the place of a value, and what does so at its beginning without being asked
+    **dict.fromkeys((*_JSON, *_PATCH), (JsonPlaces, _ALWAYS_IN_JSON)),
+    **dict.fromkeys(_NDJSON, (lambda: JsonPlaces(by_line=True), _ALWAYS_IN_JSON)),
+    **dict.fromkeys(_XML, (XmlPlaces, ())),
 }
 _CALLED: dict[str, re.Pattern[bytes] | None] = {
     **dict.fromkeys((*_JSON, *_PATCH, *_NDJSON), IN_JSON),
@@ -229,10 +268,11 @@ UTF-16 passes as it is, since no byte of it could be matched."""
 
 def response_rewriter(media_type: str, url_map: UrlMap, local_base: bytes) -> Rewriter | None:
     """A rewriter for an answer's body; None where a body of that type passes untouched (PDF, images, text)."""
-    structure = _STRUCTURES.get(_readable(media_type))
-    if structure is None:
+    known = _STRUCTURES.get(_readable(media_type))
+    if known is None:
         return None
-    downwards = _Downwards(url_map, local_base, structure())
+    structure, usual = known
+    downwards = _Downwards(url_map, local_base, structure(), usual)
     key_paths = url_map.key_paths
     if key_paths is None or not key_paths.is_in(local_base):
         return downwards
