@@ -117,7 +117,7 @@ class PersonalAuthenticator(CachedAuthenticator):
 
     async def _new(self, rejected: Rejection | None, *, is_ahead: bool) -> Held:
         if self._personal.is_called and not is_ahead:
-            return self._accepted(await self._personal.sign_in(None), was_forced=False)
+            return self._accepted(await self._personal.sign_in(None), was_forced=False, was_awaited=True)
         return await super()._new(rejected, is_ahead=is_ahead)
 
 
