@@ -52,6 +52,7 @@ Rooms (each imports only from those below it; import-linter holds the order, see
       binaries.py       whether a body is FHIR, or a Binary's content
       coding.py         content codings, decoded where a body must be read
       headers.py        which fields cross the proxy, and how they change
+      no_proxy.py       which servers NO_PROXY takes out of the corporate proxy
       echoes.py         the token that a server quotes goes no further
       representations.py  what is said of a body that changes on the way
       retries.py        what may be sent again, and when

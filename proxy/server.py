@@ -45,6 +45,8 @@ class Proxy:
         """The local base URL, once the listener accepts."""
         self._open_door = open_door
         self._door: Door | None = None
+        self._resuming: asyncio.Task[None] | None = None
+        self._has_own = own is not None
         self._retiring: dict[Service, asyncio.Task[None]] = {}
         self._metrics = metrics
         if metrics is not None:
@@ -99,6 +101,7 @@ class Proxy:
         """Open the listener; ConfigError names an address that cannot be had."""
         self._door = await self._open_door(self.config.listen, self.service)
         self.url = self.watch.local_url = _local_url(self.config, self.port)
+        self._resume()
         self._warn()
 
     async def sign_in(self) -> None:
@@ -123,6 +126,8 @@ class Proxy:
         self._door.switch(service, site)
         self.url = self.watch.local_url = _local_url(self.config, self.port)
         self._retiring[before] = asyncio.create_task(self._retire(before))
+        if service.sign_in is not before.sign_in:
+            self._resume()
         self._warn()
 
     async def stop(self, drain_timeout: float, cut: asyncio.Event | None = None) -> None:
@@ -132,6 +137,8 @@ class Proxy:
 
     async def leave(self, drain_timeout: float, cut: asyncio.Event | None = None) -> None:
         """Accept no more; let running exchanges end within `drain_timeout` seconds or until `cut`."""
+        if self._resuming is not None:
+            self._resuming.cancel()
         # First of all: whoever waits for a sign-in has sent nothing, and would wait for Entra ID in vain.
         await self.service.sign_in.hang_up()
         if self._door is not None:
@@ -143,6 +150,14 @@ class Proxy:
         if self._metrics is not None:
             self._metrics.forget(self)
             self._metrics = None
+
+    def _resume(self) -> None:
+        """Have whoever is kept from an earlier run signed in, beside the requests."""
+        if self._has_own:
+            return  # It has signed in already, or signs in elsewhere.
+        if self._resuming is not None:
+            self._resuming.cancel()
+        self._resuming = asyncio.create_task(self.watch.resume())
 
     async def _retire(self, service: Service) -> None:
         await service.retire()

@@ -99,6 +99,7 @@ class Servers:
             place = _taken(left, *_places(server))
             with gathered(problems):
                 if place is None:
+                    self._refuse_own_port(server)
                     fresh.append(self._proxy(server, before.service if before else None))
                 else:
                     service = self._service(server, (before or place).service)
@@ -154,6 +155,15 @@ class Servers:
 
     def _seams_of(self, server: ServerConfig) -> Seams:
         return replace(self._seams, page=partial(self._page_of, server.base_url))
+
+    def _refuse_own_port(self, server: ServerConfig) -> None:
+        """ConfigError for a port that a listener has until this change, which would have to close before it."""
+        own = next((proxy for proxy in self.proxies if proxy.config.listen.overlaps(server.listen)), None)
+        if own is not None:
+            raise ConfigError(
+                f"listen = {server.listen}: port {server.listen.port} is this proxy's own, at {own.config.listen}.",
+                hint="Stop the proxy and start it again, or take another port.",
+            )
 
     async def _undo(self, fresh: list[Proxy], services: list[Service]) -> None:
         for proxy in fresh:

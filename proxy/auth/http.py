@@ -21,9 +21,12 @@ from urllib3 import PoolManager, ProxyManager
 
 from ..errors import IdentityProviderUnavailable
 from ..model import is_loopback
+from ..rules.no_proxy import excluded_hosts, is_excluded
 from ..trust import UNTRUSTED, hint, trust
 
 __all__ = ["EntraHttp", "Outage", "RequestException", "TrustingAdapter", "proxies", "unavailable"]
+
+HTTPS_PORT = 443
 
 LONGEST_OUTAGE_PAUSE = 25
 """Seconds of a `Retry-After` on 5xx that are honoured at most, so that all works again within 30 s of its end."""
@@ -113,8 +116,13 @@ class EntraHttp:
 
 
 def proxies(url: str) -> dict[str, str]:
-    """The proxy for a URL, by HTTPS_PROXY and NO_PROXY or the system's settings; none for loopback."""
-    return {} if is_loopback(urlsplit(url).hostname or "") else dict(get_environ_proxies(url))
+    """The proxy for an https URL, by HTTPS_PROXY and NO_PROXY or the system's settings; none for loopback."""
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    # requests reads fewer forms of NO_PROXY than are read for the server.
+    if is_loopback(host) or is_excluded(host, parts.port or HTTPS_PORT, excluded_hosts(os.environ)):
+        return {}
+    return dict(get_environ_proxies(url))
 
 
 def _texts(value: object) -> dict[str, str]:
