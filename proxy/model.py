@@ -273,7 +273,7 @@ class FinishedExchange:
     def kind(self) -> str:
         """What it was: the name of its FHIR interaction, else "refused", or "preflight", which is none."""
         if self.classified is not None:
-            return self.classified.interaction.value
+            return str(self.classified.interaction)
         return "preflight" if self.failed is None else "refused"
 
 
