@@ -14,6 +14,7 @@ Rooms (each imports only from those below it; import-linter holds the order, see
     server.py       one server at its listener: start, change, drain, stop
     listening.py    what lives as long as a listener: sockets and connections    RIM (aiohttp)
     service.py      what one server's settings give: rules, sign-in, connections
+    tracing/        spans of exchanges for OpenTelemetry, where somebody wants them   RIM (opentelemetry)
     signals.py      what the system asks of the process
     forwarding.py   carry one exchange between client and upstream
     pacing.py       wait for a server that asks for patience
@@ -62,6 +63,7 @@ Rooms (each imports only from those below it; import-linter holds the order, see
       tokens.py         what a token says of itself, and what is off about it
       accounts.py       who has signed in, and whether the settings let them
       scopes.py         the scopes that a server says it needs
+      vocabulary.py     the words of FHIR itself, which name nobody
       capabilities.py   hide the server's own OAuth from tools
       outcome.py        ProxyError -> OperationOutcome
     config/         text -> Config, or ConfigError naming every wrong key

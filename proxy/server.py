@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from urllib.parse import quote
 
 from .admin import Metrics, ServerWatch
@@ -34,9 +35,10 @@ class Proxy:
         own: Authenticator | None = None,
         metrics: Metrics | None = None,
         before: Service | None = None,
+        traced: Callable[[Site], Site] | None = None,
     ) -> None:
         require_c_parser()
-        self.service = Service(config, seams, own=own, metrics=metrics, before=before)
+        self.service = Service(config, seams, own=own, metrics=metrics, before=before, traced=traced)
         self.url = ""
         """The local base URL, once the listener accepts."""
         self._listening: Listening | None = None

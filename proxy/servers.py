@@ -16,6 +16,7 @@ from .model import BaseUrl
 from .open_files import within_limits
 from .server import Proxy
 from .service import Service, gathered, sign_in_key
+from .tracing import Tracing, tracing
 
 
 class Servers:
@@ -36,10 +37,16 @@ class Servers:
         self._page_of = page_of
         self._announce = announce
         self._leaving: set[asyncio.Task[None]] = set()
+        self._tracing: Tracing | None = None
         problems: list[ConfigError] = []
+        with gathered(problems):
+            self._tracing = tracing(config)
+        self._traced = self._tracing.traced if self._tracing else None
         for server in config.servers:
             with gathered(problems):
-                self.proxies.append(Proxy(server, self._seams_of(server), metrics=metrics))
+                self.proxies.append(
+                    Proxy(server, self._seams_of(server), metrics=metrics, traced=self._traced)
+                )
         if problems:
             raise ConfigError.joined(problems)
 
@@ -50,6 +57,8 @@ class Servers:
 
     async def start(self) -> None:
         """Open every listener."""
+        if self._tracing is not None:
+            self._tracing.start()
         for proxy in self.proxies:
             await proxy.start()
 
@@ -82,6 +91,7 @@ class Servers:
                             self._seams_of(server),
                             metrics=self._metrics,
                             before=before.service if before else None,
+                            traced=self._traced,
                         )
                     )
                 else:
@@ -90,6 +100,7 @@ class Servers:
                         self._seams_of(server),
                         metrics=self._metrics,
                         before=(before or place).service,
+                        traced=self._traced,
                     )
                     switches.append((place, service))
                     sites.append(place.site_of(service))
@@ -110,9 +121,13 @@ class Servers:
             self._announce(proxy.url)
 
     async def stop(self, cut: asyncio.Event) -> None:
-        """Stop every server, and wait for those that are leaving."""
+        """Stop every server, and wait for those that are leaving; then deliver the last traces in what time is left."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + self.config.drain_timeout
         stopping = [proxy.stop(self.config.drain_timeout, cut) for proxy in self.proxies]
         await asyncio.gather(*stopping, *self._leaving)
+        if self._tracing is not None:
+            await self._tracing.stop(until - loop.time(), cut)
 
     def _seams_of(self, server: ServerConfig) -> Seams:
         return replace(self._seams, page=partial(self._page_of, server.base_url))
