@@ -157,10 +157,13 @@ class ClientAnswer:
 
     async def send(self, head: ResponseHead, body: bytes, *, body_exists: bool = True) -> None:
         """Write a whole answer; its length is added where the head does not tell it."""
-        if body_exists:
-            await self._write(self._head_bytes(head, b"Content-Length: %d\r\n" % len(body)) + body, len(body))
-        else:
-            await self._write(self._head_bytes(head), len(body))
+        if not body_exists:
+            body = b""
+        framing = b"Content-Length: %d\r\n" % len(body) if body_exists else b""
+        self._outlet.write(self._head_bytes(head, framing) + body)
+        self.sent_bytes += len(body)
+        if self._outlet.writing_paused:
+            await self._outlet.drained()
 
     async def send_pieces(self, head: ResponseHead, pieces: Iterator[bytes]) -> None:
         """Write an answer that comes in bounded pieces: whole if they are few, as a stream if they are many."""
@@ -210,18 +213,13 @@ class ClientAnswer:
         self.sent_head = head
         if not self._request.is_read:
             self._closes = True  # What is left of the request's body would be taken for the next request.
-        lines = head.fields.lines
-        parts = [b"HTTP/1.1 %d %b\r\n" % (head.status, head.reason), b"\r\n".join(map(_line, lines))]
-        parts.append(b"\r\n" if lines else b"")
-        date_exists = False
-        for name, _ in lines:
-            size = len(name)  # tells most names from those two
-            if size == 4 and name.lower() == b"date":
-                date_exists = True
-            elif size == 14 and name.lower() == b"content-length":
-                framing = b""
-        parts.append(framing)
-        if not date_exists:
+        parts = [b"HTTP/1.1 %d %b" % (head.status, head.reason), *map(_line, head.fields.lines), b""]
+        lines = b"\r\n".join(parts)
+        names = lines.lower()  # No value holds a line's end, so what follows one is a name.
+        parts = [lines]
+        if framing and names.find(b"\r\ncontent-length:") < 0:
+            parts.append(framing)
+        if names.find(b"\r\ndate:") < 0:
             # For an answer of our own, and one that came without: RFC 9110 section 6.6.1.
             parts.append(_date_line(int(time.time())))
         parts.append(b"Connection: close\r\n\r\n" if self._closes else b"\r\n")

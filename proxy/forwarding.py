@@ -123,7 +123,8 @@ async def _send(exchange: Exchange, request: ClientRequest, site: Site) -> Answe
     credentials = await site.authenticator.credentials() if exchange.needs_credentials else None
     exchange.check(credentials)
     upload = Upload(request, exchange.request_path())
-    await upload.hold()
+    if request.head.body_exists:
+        await upload.hold()
     if exchange.reads_body:
         exchange.check_body(upload.held)
     patience = site.pacing.patience()

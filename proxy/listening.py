@@ -160,5 +160,10 @@ class _Front(web.Server):
 
     async def _exchange(self, request: ClientRequest) -> ClientAnswer:
         service, site = self.service, self._site
-        with self._running.one(), service.running.one():
+        self._running.begin()
+        service.running.begin()
+        try:
             return await forward(request, site)
+        finally:
+            service.running.end()
+            self._running.end()

@@ -38,17 +38,17 @@ class Running:
         self.idle = asyncio.Event()
         self.idle.set()
 
-    @contextmanager
-    def one(self) -> Iterator[None]:
-        """While one more runs."""
+    def begin(self) -> None:
+        """One more runs."""
+        if not self.count:
+            self.idle.clear()
         self.count += 1
-        self.idle.clear()
-        try:
-            yield
-        finally:
-            self.count -= 1
-            if not self.count:
-                self.idle.set()
+
+    def end(self) -> None:
+        """One has ended."""
+        self.count -= 1
+        if not self.count:
+            self.idle.set()
 
 
 class SignIn:

@@ -9,7 +9,7 @@ from bisect import bisect_left
 from collections import deque
 from dataclasses import dataclass, field
 
-from ..model import FinishedExchange
+from ..model import Classified, FinishedExchange
 
 LATEST = 20
 """Exchanges that are shown one by one."""
@@ -73,13 +73,12 @@ class Traffic:
     """What the exchanges of one server come to."""
 
     def __init__(self) -> None:
-        self._latest: deque[Seen] = deque(maxlen=LATEST)
+        self._latest: deque[tuple[float, Classified | None, int, float]] = deque(maxlen=LATEST)
         self._counts: deque[_Count] = deque(maxlen=SPANS)
 
     def add(self, exchange: FinishedExchange, now: float) -> None:
         """Take note of an exchange that is over."""
-        words = str(exchange.classified) if exchange.classified else REFUSED
-        self._latest.appendleft(Seen(now, words, exchange.status, round(exchange.seconds * 1000)))
+        self._latest.appendleft((now, exchange.classified, exchange.status, exchange.seconds))
         number = int(now // SPAN)
         if not self._counts or self._counts[-1].number != number:
             self._counts.append(_Count(number))
@@ -91,7 +90,10 @@ class Traffic:
     @property
     def latest(self) -> tuple[Seen, ...]:
         """The last exchanges, the latest first."""
-        return tuple(self._latest)
+        return tuple(
+            Seen(at, str(classified) if classified else REFUSED, status, round(seconds * 1000))
+            for at, classified, status, seconds in self._latest
+        )
 
     def bars(self, now: float) -> tuple[Bar, ...]:
         """The last minutes, the oldest first; the last bar is the span that has not ended."""

@@ -106,8 +106,11 @@ class ServerWatch:
 
     async def credentials(self, rejected: Rejection | None = None) -> Credentials | None:
         """What the Authenticator gives or raises."""
-        with self._remembering():
+        try:
             credentials = await self._authenticator.credentials(rejected)
+        except ProxyError as error:
+            self._failed(error)
+            raise
         if credentials is not self._credentials:
             self._take(credentials)
         self._is_open = credentials is None
@@ -185,14 +188,15 @@ class ServerWatch:
 
     def finished(self, exchange: FinishedExchange) -> None:
         """Take note of an exchange that is over."""
+        now = self._clock.time()
         if exchange.failed is None:
             if exchange.upstream_seconds is not None and not exchange.account:
-                self._reached_at = self._clock.time()
+                self._reached_at = now
         else:
             self._remember(exchange.failed)
             if not (exchange.account or isinstance(exchange.failed, RequestRefused)):
                 self._reached_at = -math.inf
-        self.traffic.add(exchange, self._clock.time())
+        self.traffic.add(exchange, now)
         if self._metrics is not None:
             self._metrics.exchange(self._server, exchange)
 
@@ -252,10 +256,14 @@ class ServerWatch:
         try:
             yield
         except ProxyError as error:
-            self._remember(error)
-            if self._metrics is not None:
-                self._metrics.failure(self._server, type(error).__name__)
+            self._failed(error)
             raise
+
+    def _failed(self, error: ProxyError) -> None:
+        """There is no token."""
+        self._remember(error)
+        if self._metrics is not None:
+            self._metrics.failure(self._server, type(error).__name__)
 
     def _remember(self, error: ProxyError) -> None:
         """Keep what somebody can mend; what a tool asked wrongly is in its own answer."""

@@ -24,7 +24,8 @@ def is_smart_configuration(path: bytes) -> bool:
 
     SMART App Launch 2.0 puts it below the base URL; some bulk clients ask at the origin.
     """
-    return unquote_to_bytes(path).strip(b"/").lower() == b".well-known/smart-configuration"
+    plain = unquote_to_bytes(path) if path.find(b"%") >= 0 else path
+    return plain.strip(b"/").lower() == b".well-known/smart-configuration"
 
 
 def security_remover(media_type: str) -> SecurityRemover | None:

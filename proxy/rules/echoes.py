@@ -21,7 +21,5 @@ def without_token(head: ResponseHead, credentials: Credentials | None) -> Respon
 
 
 def _quotes(head: ResponseHead, token: bytes) -> bool:
-    # Almost every part is shorter than a token; and `in` makes an error of bytes first, which costs.
-    parts = (head.reason, *chain.from_iterable(head.fields.lines))
-    size = len(token)
-    return any(len(part) >= size and part.find(token) >= 0 for part in parts)
+    # No token holds a line feed. `in` makes an error of bytes before it searches, which costs.
+    return b"\n".join((head.reason, *chain.from_iterable(head.fields.lines))).find(token) >= 0

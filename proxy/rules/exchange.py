@@ -290,32 +290,33 @@ class Exchange:
         if rules.rewrites and not RESPONSE_MAPPED_FIELDS.isdisjoint(head.fields.by_name):
             fields = _mapped(fields, RESPONSE_URL_FIELDS, self._location_down)
             fields = _mapped(fields, RESPONSE_LINK_FIELDS, self._link_down)
-        path = self._response_path(head)
+        coding = _coding(head.fields)
+        path = self._response_path(head, coding)
         if path is not None:
-            fields = transformed(fields, DECODED_VOUCHING_FIELDS if _coding(head.fields) else VOUCHING_FIELDS)
+            fields = transformed(fields, DECODED_VOUCHING_FIELDS if coding else VOUCHING_FIELDS)
         elif head.status == NOT_MODIFIED and self._rewrites_bodies:
             fields = not_modified(fields, self._head.fields.text(b"if-none-match"))
-        if _coding(head.fields):
+        if coding:
             fields = varying(fields)
         fields = fields.adding(*id_lines(head.fields, self._request_id))
         fields = shared(fields, self._head.fields, rules.listener)
         return _counted(ResponseHead(head.status, head.reason, fields), self.attempts), path
 
-    def _response_path(self, head: ResponseHead) -> BodyPath | None:
+    def _response_path(self, head: ResponseHead, coding: str) -> BodyPath | None:
         if head.status == PARTIAL_CONTENT or head.status in BODILESS_STATUSES:
             return None
         rules = self._rules
-        media_type = self._media_type(head)
         stages: list[Rewriter] = []
         if self._credentials is not None and rules.hides_auth and self._is_metadata():
-            remover = security_remover(media_type)
+            remover = security_remover(self._media_type(head))
             if remover is not None:
                 stages.append(remover)
-        if self._rewrites_bodies and self._is_fhir(media_type):
-            mapping = response_rewriter(media_type, rules.url_map, self._local_base)
-            if mapping is not None:
-                stages.append(mapping)
-        coding = _coding(head.fields)
+        if self._rewrites_bodies:
+            media_type = self._media_type(head)
+            if self._is_fhir(media_type):
+                mapping = response_rewriter(media_type, rules.url_map, self._local_base)
+                if mapping is not None:
+                    stages.append(mapping)
         if coding and (stages or not self._client_accepts(coding)):
             decoding = decoder(coding, UpstreamProtocolError)
             if decoding is not None:

@@ -115,7 +115,7 @@ class Pace:
     @property
     def has_room(self) -> bool:
         """Whether one more request may be under way; one always may."""
-        return self._under_way + 1 <= self.limit
+        return not self._under_way or self._under_way + 1 <= self._limit
 
     def begin(self) -> None:
         """One more request is under way."""

@@ -1,7 +1,9 @@
 """Bytes of a connection -> one final response, by RFC 9112 section 6; no I/O.
 
-llhttp reads the head and chunked bodies. A body of known length, or one that ends with the connection, is
-only counted and never goes through the parser: for large bodies that is most of what reading costs.
+llhttp reads heads and chunked bodies, but for heads that RFC 9112 leaves one reading of: HTTP/1.1, fields in visible
+ASCII without spaces at their ends, no coding. tests/upstream/test_plain_heads.py compares the two. A body of known
+length, or one that ends with the connection, is only counted and never goes through the parser: for large bodies
+that is most of what reading costs.
 """
 
 from __future__ import annotations
@@ -25,6 +27,10 @@ MAX_BARREN_BYTES = 64 * 1024
 """Bytes in a row that yield no body: chunk extensions and trailers are not a second one."""
 
 _HEAD_END = b"\r\n\r\n"
+_PLAIN_HEAD = re.compile(
+    rb"HTTP/1\.1 ([2-5][0-9][0-9]) ((?:[!-~][ -~]*+)?)\r\n((?:[!#$%&'*+.^_`|~0-9A-Za-z-]++:[ -~]*+(?<! )\r\n)*+)\r\n"
+).fullmatch
+_PLAIN_LINES = re.compile(rb"([^:]++): *+([^\r]*+)\r\n").findall
 _CONTROLS = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")  # RFC 9112 section 4: a reason holds none but HTAB
 
 
@@ -84,7 +90,7 @@ class ResponseReader:
         """Seconds for which the server keeps an idle connection, by `Keep-Alive: timeout`."""
         self._where = where
         self._without_body = method == "HEAD"
-        self._parser = httptools.HttpResponseParser(self)
+        self._parser: httptools.HttpResponseParser | None = None
         self._buffer = b""
         self._interim_bytes = 0
         self._reason = b""
@@ -174,8 +180,18 @@ class ResponseReader:
         return data
 
     def _read_head(self, data: bytes) -> None:
+        plain = _PLAIN_HEAD(data)
+        if plain is not None:
+            fields = Fields(tuple(_PLAIN_LINES(plain[3])))
+            if b"transfer-encoding" not in fields.by_name:
+                status = int(plain[1])
+                self._frame(status, fields)
+                self.head = ResponseHead(status, plain[2], fields)
+                return
         if data.find(b"\0") >= 0:
             raise self._error("a head that holds NUL")
+        if self._parser is None:
+            self._parser = httptools.HttpResponseParser(self)
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as error:
@@ -191,7 +207,8 @@ class ResponseReader:
             raise self._error("a reason phrase that holds control characters")
         if status >= 200:
             self._http_1_0 = self._parser.get_http_version() == "1.0"
-            fields = self._frame(status)
+            fields = Fields(tuple(self._lines))
+            self._frame(status, fields)
             if self._end is not _CHUNKS:
                 self._release_parser()
             self.head = ResponseHead(status, self._reason, fields)
@@ -202,9 +219,8 @@ class ResponseReader:
         self._lines = []
         self._headers_done = False
 
-    def _frame(self, status: int) -> Fields:
-        """The fields. Decide where the body ends (RFC 9112 section 6.3), and whether the connection goes on (9.3)."""
-        fields = Fields(tuple(self._lines))
+    def _frame(self, status: int, fields: Fields) -> None:
+        """Decide where the body ends (RFC 9112 section 6.3), and whether the connection goes on (9.3)."""
         values = fields.by_name.get
         lengths = values(b"content-length", ())
         codings = values(b"transfer-encoding", ())
@@ -233,9 +249,10 @@ class ResponseReader:
             self._end = _LENGTH
         else:
             self.persistent = False
-        return fields
 
     def _read_chunks(self, data: bytes) -> bytes:
+        if self._parser is None:
+            raise RuntimeError("a chunked body is read by the parser that has read its head")
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserError as error:
@@ -264,7 +281,7 @@ class ResponseReader:
 
     def _release_parser(self) -> None:
         # The parser holds this object's methods: without the cycle memory is free at once.
-        del self._parser
+        self._parser = None
 
     def _error(self, what: str) -> UpstreamProtocolError:
         return UpstreamProtocolError(
