@@ -207,6 +207,8 @@ class ClientAnswer(web.StreamResponse):
 
     def _head_bytes(self, head: ResponseHead) -> bytes:
         self.sent_head = head
+        if not ClientConnection.of(self._request).takes_more:
+            self._closes = True
         if not self._request.content.is_eof():
             self._closes = True  # What is left of the request's body would be taken for the next request.
         lines = [b"HTTP/1.1 %d %b\r\n" % (head.status, head.reason)]
@@ -244,7 +246,7 @@ class ClientFailure(ClientAnswer):
 class ClientConnection(web.RequestHandler):
     """One connection of a tool; what cannot be parsed is answered in FHIR's terms, and never logged."""
 
-    __slots__ = ("_closed", "_head_limit", "_head_timer", "_limits")
+    __slots__ = ("_closed", "_head_limit", "_head_timer", "_is_exchanging", "_limits", "takes_more")
 
     def __init__(self, server: web.Server, limits: ClientLimits, closed: Callable[[], None]) -> None:
         super().__init__(
@@ -257,6 +259,9 @@ class ClientConnection(web.RequestHandler):
             max_field_size=PARSER_LIMIT,
             max_headers=MAX_FIELDS,
         )
+        self.takes_more = True
+        """Whether another request may follow the next answer."""
+        self._is_exchanging = False
         self._limits = limits
         self._closed = closed
         self._head_timer: HeadTimer | None = None
@@ -290,15 +295,22 @@ class ClientConnection(web.RequestHandler):
             self._closed()
         super().connection_lost(exc)
 
+    def hang_up(self) -> None:
+        """Close unless a request is being answered."""
+        if self.transport is not None and not self._is_exchanging:
+            self.transport.close()
+
     @contextmanager
     def exchanging(self, request: web.BaseRequest) -> Iterator[None]:
         """While an exchange runs; its own limits hold then."""
         if self._head_timer is not None:
             self._head_timer.begin_exchange()
+        self._is_exchanging = True
         self._head_limit.begin_exchange(request.content.is_eof)
         try:
             yield
         finally:
+            self._is_exchanging = False
             self._head_limit.end_exchange()
             if self._head_timer is not None:
                 self._head_timer.end_exchange()
