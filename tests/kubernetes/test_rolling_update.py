@@ -75,8 +75,15 @@ class Balancer:
 
     endpoints: list[Replica] = field(default_factory=list)
     _turn: count[int] = field(default_factory=count)
+    _carrying: set[asyncio.Task[None]] = field(default_factory=set)
+    """The event loop itself keeps no task alive."""
 
-    async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        carrying = asyncio.create_task(self._carry(reader, writer))
+        self._carrying.add(carrying)
+        carrying.add_done_callback(self._carrying.discard)
+
+    async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         chosen = self.endpoints[next(self._turn) % len(self.endpoints)]
         upstream_reader, upstream_writer = await asyncio.open_connection("127.0.0.1", chosen.port)
         try:
