@@ -9,10 +9,10 @@ import tempfile
 from pathlib import Path
 
 from .payloads import EXPORT_BYTES
-from .peers import PEERS
+from .peers import PEERS, default_peers
 from .processes import LOAD_CPU, pin
 from .report import machine, markdown, write_report
-from .rounds import default_peers, measure
+from .rounds import CONNECTIONS, SCENARIOS, Effort, measure
 
 
 def main() -> None:
@@ -26,6 +26,12 @@ def main() -> None:
     parser.add_argument(
         "--peer", action="append", default=[], metavar="NAME", help="only this one; repeatable"
     )
+    parser.add_argument(
+        "--upstream", action="append", choices=SCENARIOS, help="only before this kind; repeatable"
+    )
+    parser.add_argument(
+        "--connections", action="append", type=int, choices=CONNECTIONS, help="only this many; repeatable"
+    )
     parser.add_argument("--out", type=Path, help="folder for results.md, results.json and charts")
     arguments = parser.parse_args()
     names = {peer.name for peer in PEERS}
@@ -33,22 +39,25 @@ def main() -> None:
         parser.error(f"no such peer: {', '.join(sorted(unknown))}; known are {', '.join(sorted(names))}")
     if not shutil.which("wrk") or not shutil.which("nginx"):
         parser.error("wrk and nginx are needed: apt install wrk nginx")
-    rounds = 1 if arguments.quick else arguments.rounds
-    export_bytes = EXPORT_BYTES // 10 if arguments.quick else EXPORT_BYTES
+    effort = Effort(
+        rounds=1 if arguments.quick else arguments.rounds,
+        seconds=arguments.seconds,
+        export_bytes=EXPORT_BYTES // 10 if arguments.quick else EXPORT_BYTES,
+        scenarios=arguments.upstream or SCENARIOS,
+        connections=arguments.connections or CONNECTIONS,
+    )
     told = machine()
     pin(LOAD_CPU)
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         results = measure(
             Path(folder),
-            rounds=rounds,
-            seconds=arguments.seconds,
-            export_bytes=export_bytes,
-            peers=default_peers(arguments.peer),
+            effort,
+            default_peers(arguments.peer),
             tell=lambda line: print(line, file=sys.stderr, flush=True),  # noqa: T201
         )
     method = (
-        f"{rounds} rounds of {arguments.seconds} s slots, all proxies up at once on processor 0, wrk and the "
-        f"upstream on processor 1, token of 1.2 KB, export of {export_bytes / 1e6:.0f} MB, plain HTTP on loopback."
+        f"{effort.rounds} rounds of {effort.seconds} s slots, all proxies up at once on processor 0, wrk and the "
+        f"upstream on processor 1, token of 1.2 KB, export of {effort.export_bytes / 1e6:.0f} MB, loopback."
     )
     if arguments.out:
         write_report(results, arguments.out, told, method)

@@ -14,6 +14,9 @@ from typing import Self
 PROXY_CPU, LOAD_CPU = 0, 1
 """Proxies share one processor, the load generator and the upstream the other."""
 
+_INHERITED = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+"""What programs get from the present environment: byte code is kept, as where a program is installed."""
+
 
 def free_port() -> int:
     """A port on loopback that nobody listens on."""
@@ -39,7 +42,7 @@ class Running:
         self._process = subprocess.Popen(  # noqa: S603
             command,
             cwd=folder,
-            env={**os.environ, **environment},
+            env={**_INHERITED, **environment},
             stdin=subprocess.DEVNULL,
             stdout=self._output,
             stderr=self._output,

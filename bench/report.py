@@ -5,34 +5,60 @@ from __future__ import annotations
 import json
 import os
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
-from xml.sax.saxutils import escape
 
-from .payloads import EXPORT, PAYLOADS
+from .chart import chart
+from .payloads import BUNDLE, EXPORT, PATIENT, Payload
 from .peers import MITMPROXY, MITMPROXY_REWRITING, NGINX_SUB, NGINX_TUNED, PROXY, PROXY_REWRITING
-from .rounds import CONNECTIONS, DIRECT, Results, Sample
+from .rounds import CONNECTIONS, DIRECT, PLAIN, Results, Sample, Slot, Spread
 
 MANY = CONNECTIONS[-1]
 
-GOALS = (
-    # what, payload, ours, theirs, the number that is compared, goal as told in the issue
-    ("Patient, through: CPU", "Patient", PROXY, NGINX_TUNED, "cpu", "≤ 1.5"),
-    ("Patient, nothing to rewrite: CPU", "Patient", PROXY_REWRITING, NGINX_TUNED, "cpu", "≤ 1.5"),
-    ("Bundle, through: CPU", "Bundle", PROXY, NGINX_TUNED, "cpu", "≤ 1.3"),
-    ("Bundle, rewritten: CPU", "Bundle", PROXY_REWRITING, NGINX_SUB, "cpu", "≤ 1.1"),
-    ("200 MB, through: CPU", EXPORT.name, PROXY, NGINX_TUNED, "cpu", "≤ 1.2"),
-    ("200 MB, rewritten: CPU", EXPORT.name, PROXY_REWRITING, NGINX_SUB, "cpu", "≤ 1.3"),
-    ("Patient: requests/s", "Patient", PROXY, MITMPROXY, "rate", "≥ 40"),
-    ("Bundle, rewritten: requests/s", "Bundle", PROXY_REWRITING, MITMPROXY_REWRITING, "rate", "≥ 14"),
-)
+Of = Callable[[Sample], float]
 
-_OF: dict[str, Callable[[Sample], float]] = {
-    "cpu": lambda sample: sample.cpu_by_request,
-    "rate": lambda sample: sample.by_second,
-}
+
+def _cpu(sample: Sample) -> float:
+    return sample.cpu_by_request
+
+
+def _rate(sample: Sample) -> float:
+    return sample.by_second
+
+
+def _latency(sample: Sample) -> float:
+    return sample.median
+
+
+def _growth(sample: Sample) -> float:
+    return sample.memory_growth / 1e6
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """One number of ours against one of theirs, and how they may stand to each other."""
+
+    what: str
+    payload: Payload
+    ours: str
+    theirs: str
+    of: Of
+    wanted: str
+
+
+GOALS = (
+    Goal("Patient, through: CPU", PATIENT, PROXY, NGINX_TUNED, _cpu, "≤ 1.5"),
+    Goal("Patient, nothing to rewrite: CPU", PATIENT, PROXY_REWRITING, NGINX_TUNED, _cpu, "≤ 1.5"),
+    Goal("Bundle, through: CPU", BUNDLE, PROXY, NGINX_TUNED, _cpu, "≤ 1.3"),
+    Goal("Bundle, rewritten: CPU", BUNDLE, PROXY_REWRITING, NGINX_SUB, _cpu, "≤ 1.1"),
+    Goal("200 MB, through: CPU", EXPORT, PROXY, NGINX_TUNED, _cpu, "≤ 1.2"),
+    Goal("200 MB, rewritten: CPU", EXPORT, PROXY_REWRITING, NGINX_SUB, _cpu, "≤ 1.3"),
+    Goal("Patient: requests/s", PATIENT, PROXY, MITMPROXY, _rate, "≥ 40"),
+    Goal("Bundle, rewritten: requests/s", BUNDLE, PROXY_REWRITING, MITMPROXY_REWRITING, _rate, "≥ 14"),
+)
 
 
 def machine() -> str:
@@ -50,20 +76,20 @@ def machine() -> str:
 
 
 def write_report(results: Results, folder: Path, told: str, method: str) -> None:
-    """Write results.md, results.json and one chart for each payload."""
+    """Write results.md, results.json and one chart for each payload and kind of upstream."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "results.md").write_text(markdown(results, told, method), encoding="utf-8")
     (folder / "results.json").write_text(json.dumps(_plain(results, told, method), indent=1) + "\n")
-    for payload in PAYLOADS:
-        connections = 1 if payload.is_large else MANY
+    for slot in results.slots():
+        if slot.connections != MANY and slot.payload != EXPORT.name:
+            continue
         bars = {
-            peer: found[0] * 1e6
-            for peer in results.idle_memory
-            if (found := results.value(payload.name, connections, peer, _OF["cpu"]))
+            name: found[0] * 1e6 for name in _names(results) if (found := results.value(slot, name, _cpu))
         }
-        name = payload.name.lower().replace(" ", "-")
-        (folder / f"{name}.svg").write_text(
-            chart(f"{payload.name}: CPU µs a request", bars), encoding="utf-8"
+        tls = "" if slot.scenario == PLAIN else f"-{slot.scenario.lower()}"
+        over = "" if slot.scenario == PLAIN else ", TLS to the upstream"
+        (folder / f"{slot.payload.lower().replace(' ', '-')}{tls}.svg").write_text(
+            chart(f"{slot.payload}: CPU µs a request{over}", bars), encoding="utf-8"
         )
 
 
@@ -72,103 +98,90 @@ def markdown(results: Results, told: str, method: str) -> str:
     day = datetime.now(UTC).date().isoformat()
     lines = ["# Measured", "", f"{day}, on {told}. {method}", "", "Median [least to most] of the rounds.", ""]
     lines += ["## Against the goals", "", *_goals(results), ""]
-    for payload in PAYLOADS:
-        lines += [f"## {payload.name}", "", *_table(results, payload.name, payload.is_large), ""]
+    for scenario, payload in dict.fromkeys((slot.scenario, slot.payload) for slot in results.slots()):
+        over = "" if scenario == PLAIN else ", TLS to the upstream"
+        lines += [f"## {payload}{over}", "", *_table(results, scenario, payload), ""]
     lines += ["## Memory and start", "", *_memory(results), ""]
     if results.left_out:
         lines += ["## Left out", "", *(f"- {what}: {why}" for what, why in results.left_out.items()), ""]
     lines += [
         "## Versions",
         "",
-        *(f"- {name}: {told}" for name, told in results.versions.items() if told),
+        *(f"- {name}: {version}" for name, version in results.versions.items() if version),
         "",
     ]
     return "\n".join(lines)
 
 
-def chart(title: str, bars: dict[str, float]) -> str:
-    """Horizontal bars, the shortest first."""
-    ordered = sorted(bars.items(), key=lambda bar: bar[1])
-    most = max(bars.values(), default=1.0)
-    rows = []
-    for number, (name, value) in enumerate(ordered):
-        y = 44 + number * 26
-        width = max(2.0, 380 * value / most)
-        colour = "#0b6e4f" if name.startswith("proxy") else "#9aa5b1"
-        rows.append(
-            f'<text x="190" y="{y + 13}" text-anchor="end">{escape(name)}</text>'
-            f'<rect x="200" y="{y}" width="{width:.1f}" height="18" fill="{colour}"/>'
-            f'<text x="{206 + width:.1f}" y="{y + 13}">{value:,.0f}</text>'
-        )
-    height = 56 + 26 * len(ordered)
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 660 {height}" role="img" '
-        f'font-family="system-ui, sans-serif" font-size="13">\n<title>{escape(title)}</title>\n'
-        f'<rect width="660" height="{height}" fill="#ffffff"/>\n'
-        f'<text x="12" y="26" font-size="16">{escape(title)}</text>\n' + "\n".join(rows) + "\n</svg>\n"
-    )
+def _names(results: Results) -> list[str]:
+    return list(dict.fromkeys(name for _, name in results.idle_memory))
 
 
 def _goals(results: Results) -> list[str]:
     lines = ["| goal | ours | theirs | ratio of medians | goal |", "|---|---|---|---|---|"]
-    for what, payload, ours, theirs, number, goal in GOALS:
-        connections = 1 if payload == EXPORT.name else MANY
-        one = results.value(payload, connections, ours, _OF[number])
-        other = results.value(payload, connections, theirs, _OF[number])
+    for goal in GOALS:
+        slot = Slot(PLAIN, goal.payload.name, 1 if goal.payload.is_large else MANY)
+        one, other = results.value(slot, goal.ours, goal.of), results.value(slot, goal.theirs, goal.of)
         if one and other:
-            shown = _microseconds if number == "cpu" else _rate
+            shown = _microseconds if goal.of is _cpu else _whole
             lines.append(
-                f"| {what} / {theirs} | {shown(one)} | {shown(other)} | {one[0] / other[0]:.2f} | {goal} |"
+                f"| {goal.what} / {goal.theirs} | {shown(one)} | {shown(other)} | {one[0] / other[0]:.2f} "
+                f"| {goal.wanted} |"
             )
-    growth = results.value(EXPORT.name, 1, PROXY_REWRITING, lambda sample: sample.memory_growth / 1e6)
-    if growth:
-        lines.append(f"| memory growth during 200 MB, rewriting | {growth[0]:.1f} MB | | | ≤ 8 MB |")
-    ours_start, theirs_start = results.starts.get(PROXY), results.starts.get(MITMPROXY)
-    if ours_start and theirs_start:
-        one_, other_ = median(ours_start), median(theirs_start)
+    for name in (PROXY, PROXY_REWRITING):
+        growth = results.value(Slot(PLAIN, EXPORT.name, 1), name, _growth)
+        if growth:
+            lines.append(f"| memory growth during 200 MB: {name} | {growth[0]:.1f} MB | | | ≤ 8 MB |")
+    idle = results.idle_memory.get((PLAIN, PROXY))
+    if idle:
+        lines.append(f"| memory idle, without MSAL | {idle / 1e6:.0f} MB | | | ≤ 45 MB with MSAL |")
+    ours, theirs = results.starts.get(PROXY), results.starts.get(MITMPROXY)
+    if ours and theirs:
         lines.append(
-            f"| start to first answer / {MITMPROXY} | {one_ * 1e3:.0f} ms | {other_ * 1e3:.0f} ms "
-            f"| {one_ / other_:.2f} | ≤ 0.3 |"
+            f"| start to first answer / {MITMPROXY} | {median(ours) * 1e3:.0f} ms | {median(theirs) * 1e3:.0f} ms "
+            f"| {median(ours) / median(theirs):.2f} | ≤ 0.3 |"
         )
     return lines
 
 
-def _table(results: Results, payload: str, is_large: bool) -> list[str]:
-    names = [DIRECT, *results.idle_memory]
-    if is_large:
+def _table(results: Results, scenario: str, payload: str) -> list[str]:
+    names = [DIRECT, *_names(results)]
+    if payload == EXPORT.name:
         lines = ["| proxy | CPU ms | seconds | memory growth MB |", "|---|---|---|---|"]
         for name in names:
-            cpu = results.value(payload, 1, name, lambda sample: sample.cpu_by_request * 1e3)
-            seconds = results.value(payload, 1, name, lambda sample: sample.median)
-            growth = results.value(payload, 1, name, lambda sample: sample.memory_growth / 1e6)
-            if cpu and seconds and growth:
-                lines.append(f"| {name} | {_spread(cpu, 0)} | {_spread(seconds, 2)} | {_spread(growth, 1)} |")
+            found = [results.value(Slot(scenario, payload, 1), name, of) for of in (_cpu, _latency, _growth)]
+            if spreads := [spread for spread in found if spread]:
+                shown = (_spread(spreads[0], 0, 1e3), _spread(spreads[1], 2), _spread(spreads[2], 1))
+                lines.append(f"| {name} | {' | '.join(shown)} |")
         return lines
+    many, single = Slot(scenario, payload, MANY), Slot(scenario, payload, 1)
+    direct = results.value(single, DIRECT, _latency)
     lines = [
-        "| proxy | CPU µs a request, c=32 | requests/s, c=32 | CPU µs a request, c=1 | added p50 µs, c=1 |",
+        f"| proxy | CPU µs a request, c={MANY} | requests/s, c={MANY} | CPU µs a request, c=1 | added p50 µs, c=1 |",
         "|---|---|---|---|---|",
     ]
-    direct = results.value(payload, 1, DIRECT, lambda sample: sample.median)
     for name in names:
-        many = results.value(payload, MANY, name, _OF["cpu"])
-        rate = results.value(payload, MANY, name, _OF["rate"])
-        single = results.value(payload, 1, name, _OF["cpu"])
-        half = results.value(payload, 1, name, lambda sample: sample.median)
-        if many and rate and single and half and direct:
-            added = "" if name == DIRECT else f"{(half[0] - direct[0]) * 1e6:.0f}"
-            lines.append(
-                f"| {name} | {_microseconds(many)} | {_rate(rate)} | {_microseconds(single)} | {added} |"
-            )
+        half = results.value(single, name, _latency)
+        added = f"{(half[0] - direct[0]) * 1e6:.0f}" if half and direct and name != DIRECT else ""
+        cells = (
+            _microseconds(results.value(many, name, _cpu)),
+            _whole(results.value(many, name, _rate)),
+            _microseconds(results.value(single, name, _cpu)),
+            added,
+        )
+        if any(cells):
+            lines.append(f"| {name} | {' | '.join(cells)} |")
     return lines
 
 
 def _memory(results: Results) -> list[str]:
     lines = ["| proxy | idle MB | peak MB | start to first answer ms |", "|---|---|---|---|"]
-    for name, idle in results.idle_memory.items():
-        starts = results.starts.get(name)
-        start = f"{median(starts) * 1e3:.0f}" if starts else ""
-        peak = results.peak_memory.get(name, idle)
-        lines.append(f"| {name} | {idle / 1e6:.0f} | {peak / 1e6:.0f} | {start} |")
+    for (scenario, name), idle in results.idle_memory.items():
+        starts = results.starts.get(name) if scenario == PLAIN else None
+        start = _spread((median(starts), min(starts), max(starts)), 0, 1e3) if starts else ""
+        peak = results.peak_memory.get((scenario, name), idle)
+        over = "" if scenario == PLAIN else f", {scenario}"
+        lines.append(f"| {name}{over} | {idle / 1e6:.0f} | {peak / 1e6:.0f} | {start} |")
     return lines
 
 
@@ -177,32 +190,30 @@ def _plain(results: Results, told: str, method: str) -> dict[str, object]:
         "machine": told,
         "method": method,
         "samples": [
-            {
-                "payload": payload,
-                "connections": connections,
-                "peer": peer,
-                "cpu_seconds_by_request": [sample.cpu_by_request for sample in samples],
-                "requests_by_second": [sample.by_second for sample in samples],
-                "median_seconds": [sample.median for sample in samples],
-                "memory_growth_bytes": [sample.memory_growth for sample in samples],
-            }
-            for (payload, connections, peer), samples in results.samples.items()
+            {**asdict(slot), "peer": peer, "rounds": [asdict(sample) for sample in samples]}
+            for (slot, peer), samples in results.samples.items()
         ],
-        "idle_bytes": results.idle_memory,
-        "peak_bytes": results.peak_memory,
+        "memory": list(_memory_of(results)),
         "start_seconds": results.starts,
         "left_out": results.left_out,
         "versions": results.versions,
     }
 
 
-def _microseconds(found: tuple[float, float, float]) -> str:
-    return _spread((found[0] * 1e6, found[1] * 1e6, found[2] * 1e6), 0)
+def _memory_of(results: Results) -> Iterator[dict[str, object]]:
+    for (scenario, peer), idle in results.idle_memory.items():
+        peak = results.peak_memory.get((scenario, peer), idle)
+        yield {"scenario": scenario, "peer": peer, "idle_bytes": idle, "peak_bytes": peak}
 
 
-def _rate(found: tuple[float, float, float]) -> str:
-    return _spread(found, 0)
+def _microseconds(found: Spread | None) -> str:
+    return _spread(found, 0, 1e6) if found else ""
 
 
-def _spread(found: tuple[float, float, float], digits: int) -> str:
-    return f"{found[0]:,.{digits}f} [{found[1]:,.{digits}f}..{found[2]:,.{digits}f}]"
+def _whole(found: Spread | None) -> str:
+    return _spread(found, 0) if found else ""
+
+
+def _spread(found: Spread, digits: int, times: float = 1.0) -> str:
+    middle, least, most = (value * times for value in found)
+    return f"{middle:,.{digits}f} [{least:,.{digits}f}..{most:,.{digits}f}]"

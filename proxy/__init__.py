@@ -17,7 +17,7 @@ Rooms (each imports only from those below it; import-linter holds the order, see
     signals.py      what the system asks of the process
     forwarding.py   carry one exchange between client and upstream
     pacing.py       wait for a server that asks for patience
-    admin/          the other listener: health, readiness, metrics, status       RIM (aiohttp)
+    admin/          the other listener: health, metrics, status, sign-in page    RIM (aiohttp)
     client.py       the tool's side: request heads and bodies, answers           RIM (aiohttp)
     open_files.py   how many connections the system lets the process have
     client_heads.py  how much of a request's head is taken in before its end
@@ -38,13 +38,20 @@ Rooms (each imports only from those below it; import-linter holds the order, see
       interactions.py   method + path -> FHIR interaction
       policy.py         which interactions the settings let pass
       urls.py           local base URL <-> upstream base URL
+      spellings.py      the ways in which a URL is written
+      needles.py        what all of them share, looked for first
       rewriting.py      those URLs inside a body that comes in chunks
+      called_by_server.py  bodies that would make the server call this proxy
+      spellings.py      how they can be written, and how to find them
+      respelling.py     one of them written as another was
+      marks.py          how an odd spelling survives in a local URL
+      key_paths.py      host-relative URLs of tools that show a key in the path
       bodies.py         the way of a body: decoded, then rewritten
       binaries.py       whether a body is FHIR, or a Binary's content
       coding.py         content codings, decoded where a body must be read
       headers.py        which fields cross the proxy, and how they change
       echoes.py         the token that a server quotes goes no further
-      representations.py  fields that vouch for a body, where it changes
+      representations.py  what is said of a body that changes on the way
       retries.py        what may be sent again, and when
       storage.py        a file in a storage account, the other place that an exchange can be with
       storage_refusals.py  what to tell when there is none

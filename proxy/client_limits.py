@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from dataclasses import dataclass
 from typing import cast
 
@@ -31,53 +32,65 @@ class ClientLimits:
     connections: int = 1024
 
 
-class HeadTimer:
-    """Cuts a connection that brings no whole head in time (slowloris); aiohttp has no such limit.
+class SilenceTimer:
+    """Ends a connection that brings no whole head in time (slowloris), or none at all; aiohttp has no such limit.
 
-    It runs from the start of the connection until an exchange begins, again from the first byte of every
-    later request, and between exchanges as a net below aiohttp's own limit of an idle connection, which
-    waits for a tool that does not read.
+    A head has `limits.head` seconds from the connection's start, or from its own first byte; between exchanges
+    the connection may be idle. While an exchange runs its own limits hold. One timer of the event loop serves
+    the whole connection: it is moved forward only when it goes off too early.
     """
 
-    __slots__ = ("_handle", "_head_begun", "_is_exchanging", "_limits", "_transport")
+    __slots__ = ("_deadline", "_due", "_handle", "_head_begun", "_limits", "_loop", "_transport")
 
-    def __init__(self, transport: asyncio.BaseTransport, limits: ClientLimits) -> None:
+    def __init__(self, transport: asyncio.Transport, limits: ClientLimits) -> None:
         self._transport = transport
         self._limits = limits
+        self._loop = asyncio.get_running_loop()
         self._head_begun = True
-        self._is_exchanging = False
-        self._handle = self._start(limits.head)
+        self._deadline = self._due = self._loop.time() + limits.head
+        self._handle: asyncio.TimerHandle | None = self._loop.call_at(self._due, self._check)
 
     def received(self, data: bytes) -> None:
         """Bytes have come; between exchanges they are the start of a head."""
-        if data and not (self._is_exchanging or self._head_begun):
+        if data and not self._head_begun:
             self._head_begun = True
-            self._restart(self._limits.head)
+            self._set(self._limits.head)
 
     def begin_exchange(self) -> None:
         """A head is complete."""
-        self._is_exchanging = True
-        self._handle.cancel()
+        self._head_begun = True
+        self._deadline = math.inf
 
     def end_exchange(self) -> None:
         """The answer has been written."""
-        self._is_exchanging = self._head_begun = False
-        self._restart(KEEPALIVE_SECONDS + self._limits.head)
+        self._head_begun = False
+        self._set(KEEPALIVE_SECONDS)
 
     def stop(self) -> None:
         """The connection is gone."""
-        self._handle.cancel()
+        if self._handle is not None:
+            self._handle.cancel()
 
-    def _restart(self, seconds: float) -> None:
-        self._handle.cancel()
-        self._handle = self._start(seconds)
+    def _set(self, seconds: float) -> None:
+        self._deadline = self._loop.time() + seconds
+        if self._handle is None or self._deadline < self._due:
+            self._start()
 
-    def _start(self, seconds: float) -> asyncio.TimerHandle:
-        return asyncio.get_running_loop().call_later(seconds, self._cut)
+    def _start(self) -> None:
+        self.stop()
+        self._due = self._deadline
+        self._handle = self._loop.call_at(self._due, self._check)
 
-    def _cut(self) -> None:
-        if isinstance(self._transport, asyncio.WriteTransport):
+    def _check(self) -> None:
+        self._handle = None
+        if self._deadline == math.inf:
+            return  # `end_exchange` starts it again.
+        if self._loop.time() < self._deadline:
+            self._start()
+        elif self._head_begun or self._transport.get_write_buffer_size():
             self._transport.abort()
+        else:
+            self._transport.close()
 
 
 def say_farewell(tool: asyncio.Transport, error: ProxyError) -> None:

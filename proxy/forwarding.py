@@ -11,17 +11,14 @@ from dataclasses import dataclass, field
 from itertools import chain
 from time import perf_counter
 from typing import Protocol
-from uuid import uuid4
-
-from aiohttp import web
 
 from .auth import Authenticator
-from .client import SMALL, ClientAnswer, Upload, request_head
+from .client import SMALL, ClientAnswer, ClientRequest, Upload
 from .client_limits import ClientLimits
 from .errors import ProxyError
 from .model import FinishedExchange
 from .pacing import Pacing
-from .rules.correlation import identified
+from .rules.correlation import identified, new_id
 from .rules.exchange import Exchange, ServerRules, failure
 from .rules.origins import preflight
 from .rules.storage import exchange_of
@@ -58,11 +55,12 @@ class Site:
         return self.accounts[exchange.account] if exchange.account else self
 
 
-async def forward(request: web.BaseRequest, site: Site) -> web.StreamResponse:
+async def forward(request: ClientRequest, site: Site) -> ClientAnswer:
     """Answer one request of a tool: from the server, or with the OperationOutcome of what went wrong."""
     started = perf_counter()
-    head, request_id = identified(request_head(request), str(uuid4()))
-    client = ClientAnswer(request, site.limits)
+    head = request.head
+    request_id, shown_id = identified(head.fields, new_id())
+    client = ClientAnswer(request)
     exchange: Exchange | None = None
     waited: float | None = None
     failed: ProxyError | None = None
@@ -71,7 +69,7 @@ async def forward(request: web.BaseRequest, site: Site) -> web.StreamResponse:
         if leave is not None:
             await client.send(leave, b"", body_exists=False)
             return client
-        exchange = exchange_of(head, site.rules)
+        exchange = exchange_of(head, site.rules, request_id)
         answer = await _send(exchange, request, site.of(exchange))
         waited = answer.waited
         try:
@@ -84,7 +82,7 @@ async def forward(request: web.BaseRequest, site: Site) -> web.StreamResponse:
             if error.ends_connection:
                 client.close()
             await client.send(
-                *failure(error, head, site.rules.listener, exchange.attempts if exchange else 0),
+                *failure(error, head, site.rules.listener, exchange.attempts if exchange else 0, request_id),
                 body_exists=head.method != "HEAD",
             )
         else:
@@ -95,25 +93,25 @@ async def forward(request: web.BaseRequest, site: Site) -> web.StreamResponse:
         finished = FinishedExchange(
             classified=exchange.classified if exchange else None,
             status=client.sent_head.status if client.sent_head else CLIENT_LEFT,
-            received_bytes=request.content.total_bytes,
+            received_bytes=request.received_bytes,
             sent_bytes=client.sent_bytes,
             seconds=perf_counter() - started,
             upstream_seconds=waited,
             attempts=exchange.attempts if exchange else 0,
-            request_id=request_id,
+            request_id=shown_id,
             failed=failed,
             account=exchange.account if exchange else "",
         )
-        _log(finished, finished.account or site.rules.config.base_url.authority)
+        _log(finished, finished.account or site.rules.authority)
         site.observer.finished(finished)
     return client
 
 
-async def _send(exchange: Exchange, request: web.BaseRequest, site: Site) -> Answer:
+async def _send(exchange: Exchange, request: ClientRequest, site: Site) -> Answer:
     """The server's answer, after a renewed sign-in where it refused the first one, and after its pauses."""
     credentials = await site.authenticator.credentials() if exchange.needs_credentials else None
     exchange.check(credentials)
-    upload = Upload(request, exchange.request_path(), site.limits)
+    upload = Upload(request, exchange.request_path())
     await upload.hold()
     if exchange.reads_body:
         exchange.check_body(upload.held)
@@ -159,6 +157,9 @@ async def _deliver(answer: Answer, exchange: Exchange, client: ClientAnswer) -> 
 
 def _log(exchange: FinishedExchange, server: str) -> None:
     """One line for the exchange; no id of a resource, no query, no body: they are patient data."""
+    level = logging.INFO if exchange.failed is None else logging.WARNING
+    if not logger.isEnabledFor(level):
+        return
     fields = {
         "server": server,
         "interaction": str(exchange.classified or exchange.kind),
@@ -169,13 +170,17 @@ def _log(exchange: FinishedExchange, server: str) -> None:
         "attempts": exchange.attempts,
         "request_id": exchange.request_id,
     }
-    line = "{interaction} {status} {bytes_out}B {milliseconds:.0f}ms".format_map(fields)
-    details = "in={bytes_in}B attempts={attempts} id={request_id} server={server}".format_map(fields)
     logger.log(
-        logging.INFO if exchange.failed is None else logging.WARNING,
-        "%s%s (%s)",
-        line,
+        level,
+        "%s %d %dB %.0fms%s (in=%dB attempts=%d id=%s server=%s)",
+        fields["interaction"],
+        exchange.status,
+        exchange.sent_bytes,
+        exchange.seconds * 1000,
         f": {exchange.failed.message}" if exchange.failed else "",
-        details,
+        exchange.received_bytes,
+        exchange.attempts,
+        exchange.request_id,
+        server,
         extra={"fields": fields},
     )

@@ -6,14 +6,15 @@ import asyncio
 
 from aiohttp import web
 
-from .client import ClientConnection
+from .client import ClientAnswer, ClientRequest
+from .client_connection import ClientConnection
 from .client_limits import SurplusConnection
 from .config import ListenAddress
 from .forwarding import Site, forward
 from .service import Service
 from .tcp_listener import bound_sockets
 from .unix_listener import UnixListener
-from .upstream.probing import has_input
+from .upstream.probing import input_of
 
 BACKLOG = 1024
 """Connections that wait to be accepted: a thousand tools may start at once."""
@@ -86,8 +87,8 @@ class Listening:
         """Accept the connections that wait for it: the system resets them when their listener closes."""
         loop = asyncio.get_running_loop()
         until = loop.time() + ACCEPT_SECONDS
-        descriptors = [bound.fileno() for listener in self._listeners for bound in listener.sockets]
-        while any(map(has_input, descriptors)) and loop.time() < until:
+        waiting = [input_of(bound.fileno()) for listener in self._listeners for bound in listener.sockets]
+        while any(has_input() for has_input in waiting) and loop.time() < until:
             await _some_turns()
         await _some_turns()
 
@@ -96,7 +97,7 @@ class _Front(web.Server):
     """aiohttp's server with our connections, which it counts."""
 
     def __init__(self, service: Service, site: Site) -> None:
-        super().__init__(self._forward, handler_cancellation=True)
+        super().__init__(self._parsed, handler_cancellation=True)
         self._service = service
         self._site = site
         self._open = 0
@@ -108,7 +109,8 @@ class _Front(web.Server):
             return SurplusConnection(self._site.limits.connections)
         self._open += 1
         self._is_empty.clear()
-        return ClientConnection(self, self._site.limits, self._closed)
+        fast = self._site.rules.config.front == "fast"
+        return ClientConnection(self, self._site.limits, self._exchange, self._closed, fast=fast)
 
     def switch(self, service: Service, site: Site) -> None:
         """Serve by another service from the next request on."""
@@ -126,7 +128,7 @@ class _Front(web.Server):
         """
         for connection in self.connections:
             if isinstance(connection, ClientConnection):
-                connection.takes_more = False
+                connection.take_no_more()
         waits = {asyncio.ensure_future(self._is_empty.wait()), asyncio.ensure_future(cut.wait())}
         grace = min(GRACE_SECONDS, seconds)
         done, _ = await asyncio.wait(waits, timeout=grace, return_when=asyncio.FIRST_COMPLETED)
@@ -142,9 +144,12 @@ class _Front(web.Server):
             wait.cancel()
         await self.shutdown(ABORT_SECONDS)
 
-    async def _forward(self, request: web.BaseRequest) -> web.StreamResponse:
+    async def _parsed(self, request: web.BaseRequest) -> web.StreamResponse:
+        return await ClientConnection.of(request).answer(request)
+
+    async def _exchange(self, request: ClientRequest) -> ClientAnswer:
         service, site = self._service, self._site
-        with service.running.one(), ClientConnection.of(request).exchanging(request):
+        with service.running.one():
             return await forward(request, site)
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from .auth import Clock
 from .errors import ProxyUnavailable
 from .model import ResponseHead
-from .rules.retries import SPREAD, Pace, asked_pause
+from .rules.retries import PATIENCE_STATUSES, SPREAD, Pace, asked_pause
 
 logger = logging.getLogger(__name__)
 
@@ -72,16 +72,19 @@ class Pacing:
 
     async def turn(self, patience: Patience) -> Turn:
         """Wait until a request may be sent; ProxyUnavailable where that takes longer than its patience."""
-        if self._longest is not None:
+        now = self._clock.time()
+        is_free = self._pace.has_room and not self._queue and not self._pace.pause(now)
+        if self._longest is not None and not is_free:
             try:
                 await self._wait(patience)
             except BaseException:
                 self._call_next()  # It may have been called, and the turn must not be lost.
                 raise
+            now = self._clock.time()
         self._pace.begin()
         if self._pace.has_room:
             self._call_next()
-        return Turn(self, self._clock.time())
+        return Turn(self, now)
 
     def may_repeat(self, patience: Patience) -> bool:
         """Whether a request may be sent again after the pause that is kept; it is counted."""
@@ -90,6 +93,9 @@ class Pacing:
     def learn(self, head: ResponseHead, begun: float) -> float | None:
         """Keep the pause that an answer asks for, to a request sent at `begun`; None where none is kept."""
         if self._longest is None:
+            return None
+        if head.status not in PATIENCE_STATUSES:
+            self._pace.accepted()
             return None
         now = self._clock.time()
         pause = asked_pause(head, now)

@@ -22,14 +22,19 @@ FROM_THE_START = ("admin_listen", "log_level", "log_format")
 class Reload:
     """Has the settings read again and taken, one at a time; what comes of it is logged."""
 
-    def __init__(self, servers: Servers, reread: Callable[[], Config], stop: Stop) -> None:
+    def __init__(
+        self,
+        servers: Servers,
+        reread: Callable[[], Config],
+        stop: Stop,
+        follow: Callable[[Sequence[ServerWatch]], None],
+    ) -> None:
         self._servers = servers
         self._reread = reread
         self._stop = stop
+        self._follow = follow  # told what there is to see of the servers that serve now
         self._one = asyncio.Lock()
         self._asked: set[asyncio.Task[None]] = set()
-        self.follow: Callable[[Sequence[ServerWatch]], None] = lambda _: None
-        """Told what there is to see of the servers that serve now."""
 
     async def __call__(self) -> str:
         """Take the settings; what there is to say about it. ConfigError tells all that is wrong with them."""
@@ -44,7 +49,7 @@ class Reload:
                 for line in f"{error.message} {error.hint}".strip().splitlines():
                     logger.error("The settings stay as they were: %s", line)  # noqa: TRY400  (no traceback)
                 raise
-            self.follow(self._servers.watches)
+            self._follow(self._servers.watches)
         logger.info("%s", told)
         return told
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 
 from .admin import Metrics, ServerWatch
 from .auth import Seams
 from .config import Config, ServerConfig
 from .errors import ConfigError
 from .forwarding import Site
+from .model import BaseUrl
 from .open_files import within_limits
 from .server import Proxy
 from .service import Service, gathered, sign_in_key
@@ -18,17 +21,25 @@ from .service import Service, gathered, sign_in_key
 class Servers:
     """The proxies of a configuration; ConfigError tells all that cannot work, whichever server it is about."""
 
-    def __init__(self, config: Config, seams: Seams, announce: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        config: Config,
+        seams: Seams,
+        announce: Callable[[str], None],
+        metrics: Metrics,
+        page_of: Callable[[BaseUrl], str],
+    ) -> None:
         self.config = config = within_limits(config)
-        self.metrics = Metrics()
         self.proxies: list[Proxy] = []
+        self._metrics = metrics
         self._seams = seams
+        self._page_of = page_of
         self._announce = announce
         self._leaving: set[asyncio.Task[None]] = set()
         problems: list[ConfigError] = []
         for server in config.servers:
             with gathered(problems):
-                self.proxies.append(Proxy(server, seams, metrics=self.metrics))
+                self.proxies.append(Proxy(server, self._seams_of(server), metrics=metrics))
         if problems:
             raise ConfigError.joined(problems)
 
@@ -68,14 +79,17 @@ class Servers:
                     fresh.append(
                         Proxy(
                             server,
-                            self._seams,
-                            metrics=self.metrics,
+                            self._seams_of(server),
+                            metrics=self._metrics,
                             before=before.service if before else None,
                         )
                     )
                 else:
                     service = Service(
-                        server, self._seams, metrics=self.metrics, before=(before or place).service
+                        server,
+                        self._seams_of(server),
+                        metrics=self._metrics,
+                        before=(before or place).service,
                     )
                     switches.append((place, service))
                     sites.append(place.site_of(service))
@@ -99,6 +113,9 @@ class Servers:
         """Stop every server, and wait for those that are leaving."""
         stopping = [proxy.stop(self.config.drain_timeout, cut) for proxy in self.proxies]
         await asyncio.gather(*stopping, *self._leaving)
+
+    def _seams_of(self, server: ServerConfig) -> Seams:
+        return replace(self._seams, page=partial(self._page_of, server.base_url))
 
     async def _undo(self, fresh: list[Proxy], services: list[Service]) -> None:
         for proxy in fresh:

@@ -70,14 +70,13 @@ class SignIn:
             await answer.close()
             return answer.head
 
-        signing = own or authenticator(config, replace(seams, probe=probe))
+        seams = replace(seams, probe=probe)
+        signing = own or authenticator(config, seams)
         self.storage = StorageAuthenticator(config, signing)
         self.watch = ServerWatch(
             config,
             signing,
-            probe,
-            seams.clock,
-            attended=seams.attended,
+            seams,
             metrics=metrics,
         )
 

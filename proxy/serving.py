@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
-from .admin import AdminListener
+from .admin import AdminListener, Metrics
 from .auth import Seams
 from .config import Config
 from .errors import ConfigError
@@ -35,15 +35,16 @@ async def serve(
     dropping a request; where they are wrong, all that is wrong is told and the old ones stay.
     """
     stop = stop or Stop()
-    servers = Servers(config, seams, announce)
-    reload = Reload(servers, reread, stop) if reread else None
-    admin = AdminListener(servers.watches, servers.metrics, stop.drain.set, reload)
-    if reload is not None:
-        reload.follow = admin.follow
+    metrics = Metrics()
+    admin = AdminListener(metrics, stop.drain.set)
+    servers = Servers(config, seams, announce, metrics, admin.page_of)
+    admin.follow(servers.watches)
+    reload = Reload(servers, reread, stop, admin.follow) if reread else None
+    admin.reload = reload
     with signals(stop.ask, reload.ask if reload and hangup_reloads else None):
         try:
+            await _start_admin(admin, config)  # first, since requests are told its page
             await servers.start()
-            await _start_admin(admin, config)
             servers.announce()
             await stop.drain.wait()
         finally:
@@ -57,11 +58,16 @@ async def _start_admin(admin: AdminListener, config: Config) -> None:
     """Open the admin listener; where nobody asked for it, a second proxy of the machine goes without."""
     if config.admin_listen is None:
         return
+    is_asked_for = "admin_listen" in config.model_fields_set
+    if not is_asked_for and any(config.admin_listen.overlaps(server.listen) for server in config.servers):
+        logger.warning("No admin listener: a server has %s", config.admin_listen)
+        return
     try:
         sockets = await bound_sockets(config.admin_listen, "admin_listen")
     except ConfigError as error:
-        if "admin_listen" in config.model_fields_set:
+        if is_asked_for:
             raise
         logger.warning("No admin listener: %s", error.message)
         return
-    logger.info("Admin listener: %s", await admin.start(config.admin_listen, sockets))
+    await admin.start(config.admin_listen, sockets)
+    logger.info("Admin listener: %s", admin.url)

@@ -1,14 +1,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import importlib
+import sys
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
 
 import pytest
 from aiohttp import http_parser, web
 from yarl import URL
 
-from proxy.client import ClientConnection
+from proxy.client_connection import ClientConnection
 from proxy.client_limits import require_c_parser
 from proxy.errors import ConfigError
 from proxy.server import Proxy
@@ -204,4 +206,20 @@ def test_names_of_ours_hide_none_of_aiohttps() -> None:
     theirs = {name for base in web.RequestHandler.__mro__ for name in getattr(base, "__slots__", ())}
 
     assert theirs.isdisjoint(ClientConnection.__slots__)
-    assert {"exchanging", "of"}.isdisjoint(dir(web.RequestHandler))
+    assert {"abort", "answer", "drained", "of", "write"}.isdisjoint(dir(web.RequestHandler))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there asyncio's own loop serves")
+@pytest.mark.parametrize(
+    "limited",
+    [
+        lambda: test_connection_that_brings_no_head_is_cut(b"G"),
+        lambda: test_later_head_on_a_connection_is_cut_too(b"G"),
+        test_connection_beyond_the_limit_is_told_and_room_comes_back,
+    ],
+    ids=["first head", "later head", "connections"],
+)
+def test_limits_hold_on_the_loop_that_serves(limited: Callable[[], Coroutine[None, None, None]]) -> None:
+    """uvloop's transports are none of asyncio's classes."""
+    with asyncio.Runner(loop_factory=importlib.import_module("uvloop").new_event_loop) as runner:
+        runner.run(limited())

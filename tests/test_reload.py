@@ -10,6 +10,7 @@ import pytest
 import trustme
 from aiohttp import ClientSession, DummyCookieJar, TCPConnector
 
+from proxy.admin import AdminListener, Metrics
 from proxy.config import Config
 from proxy.errors import ConfigError, ProxyUnavailable
 from proxy.reload import Reload
@@ -52,8 +53,11 @@ class Running:
         self.process: Settings = {}
         self.announced: list[str] = []
         self.stop = Stop()
-        self.servers = Servers(self.read(), unattended(), self.announced.append)
-        self.reload = Reload(self.servers, self.read, self.stop)
+        self.counted = Metrics()
+        self.admin = AdminListener(self.counted, self.stop.drain.set)
+        announce, page_of = self.announced.append, self.admin.page_of
+        self.servers = Servers(self.read(), unattended(), announce, self.counted, page_of)
+        self.reload = Reload(self.servers, self.read, self.stop, self.admin.follow)
 
     def read(self) -> Config:
         if not self.settings:
@@ -70,7 +74,7 @@ class Running:
 
     @property
     def metrics(self) -> str:
-        return self.servers.metrics.text().decode()
+        return self.counted.text().decode()
 
 
 @asynccontextmanager

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
 from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from aiohttp import ClientSession
@@ -14,6 +17,7 @@ from proxy.sandbox.tenant import DESKTOP, Hang
 from proxy.serving import serve
 from proxy.signals import Stop
 
+from .fakes.browser import ScriptedBrowser
 from .fakes.byte_server import Peer, byte_server
 from .running import proxy_before, proxy_of, unattended
 
@@ -121,6 +125,55 @@ async def test_several_servers_each_have_their_listener(tool: ClientSession) -> 
         await running
 
     assert totals == [1, 2]
+
+
+async def test_without_a_terminal_a_tool_is_told_the_page(tool: ClientSession, tmp_path: Path) -> None:
+    urls: asyncio.Queue[str] = asyncio.Queue()
+    stop = Stop()
+    async with Sandbox(patients=1) as sandbox:
+        ca_file = tmp_path / "ca.pem"
+        ca_file.write_bytes(sandbox.tenant.ca_pem)
+        server = {
+            "base_url": sandbox.fhir.base_url,
+            "listen": "127.0.0.1:0",
+            "auth": "auto",
+            "client_id": DESKTOP.client_id,
+            "authority": sandbox.tenant.authority,
+            "ca_bundle": str(ca_file),
+            "sign_in_wait": 0.05,
+        }
+        config = Config.model_validate({"server": [server], "admin_listen": "127.0.0.1:0"})
+        browser = ScriptedBrowser(sandbox.tenant.ca_pem)
+        browser.acts = False
+        seams = replace(unattended(), browser=browser)
+        running = asyncio.create_task(serve(config, announce=urls.put_nowait, seams=seams, stop=stop))
+        async with tool.get(f"{await urls.get()}/Patient") as response:
+            issue = (await response.json(content_type=None))["issue"][0]
+        found = re.search(r"Sign in at (http://\S+)\.", issue["diagnostics"])
+        assert found is not None
+        async with tool.get(found[1]) as page:
+            assert "Sign in with the browser" in await page.text()
+        stop.ask()
+        await running
+        await browser.close()
+
+    assert (503, "login") == (response.status, issue["code"])
+    assert [found[1]] == browser.opened
+
+
+async def test_default_admin_listener_gives_way_to_a_server(caplog: pytest.LogCaptureFixture) -> None:
+    urls: list[str] = []
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    servers = [{"base_url": "http://127.0.0.1:9", "listen": address, "auth": "anonymous"}]
+    config = Config.model_validate({"server": servers, "admin_listen": address})
+    config.model_fields_set.discard("admin_listen")  # as if it were the default
+    stop = Stop()
+    stop.ask()
+    await serve(config, announce=urls.append, seams=unattended(), stop=stop)
+
+    assert [f"http://{address}"] == urls
+    assert f"No admin listener: a server has {address}" in caplog.text
 
 
 async def test_no_server_starts_where_one_cannot() -> None:

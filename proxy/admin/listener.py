@@ -10,18 +10,20 @@ import asyncio
 import socket
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
+from typing import TypedDict
 
 from aiohttp import web
 
 from .. import __version__
-from ..client import request_head
+from ..client_requests import request_head
 from ..config import ListenAddress
 from ..errors import ConfigError, ProxyError, RequestRefused
-from ..model import is_loopback
+from ..model import BaseUrl, is_loopback
 from ..rules.guards import guard
 from ..rules.listener import Listener
 from .metrics import CONTENT_TYPE, Metrics
-from .page import STYLE, page
+from .page import SCRIPT, STYLE, Facts, page, parts, shown, title
+from .sign_in import SignInApi, sign_in_state
 from .watching import ServerWatch, moment
 
 PROBES = frozenset({"/healthz", "/readyz", "/metrics"})
@@ -38,12 +40,16 @@ WRONG_SETTINGS = 422
 SECURITY_FIELDS = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": (
-        "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+        "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; form-action 'self'; "
+        "base-uri 'none'; frame-ancestors 'none'"
     ),
     "Cross-Origin-Resource-Policy": "same-origin",
-    "Referrer-Policy": "no-referrer",
+    "Referrer-Policy": "same-origin",  # with no-referrer, browsers send the page's own forms with Origin: null
     "X-Content-Type-Options": "nosniff",
 }
+
+LONGEST_BODY = 4096
+"""Bytes; the largest body is a form with a key and two words."""
 
 CLOSING_SECONDS = 0.1
 """How long answers of this listener get when the process ends: they are small."""
@@ -55,56 +61,71 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 JsonObject = dict[str, object]
 
 
+class Status(TypedDict):
+    """What /api/status answers."""
+
+    version: str
+    ready: bool
+    servers: list[JsonObject]
+
+
 class AdminListener:
-    """Answers for all servers of the process; `stop` is called when somebody asks it to end.
+    """Answers for all servers of the process; `stop` is called when somebody asks it to end."""
 
-    Without `reload` the process has settings that cannot change.
-    """
-
-    def __init__(
-        self,
-        watches: Sequence[ServerWatch],
-        metrics: Metrics,
-        stop: Callable[[], None],
-        reload: Reload | None = None,
-    ) -> None:
-        self._watches = watches
+    def __init__(self, metrics: Metrics, stop: Callable[[], None]) -> None:
+        self.watches: Sequence[ServerWatch] = ()
+        """What it answers for; set before it starts."""
+        self.reload: Reload | None = None
+        """What takes settings anew; without it the process has settings that cannot change."""
+        self.url = ""
+        """Its address once it answers; empty before, and where there is none."""
+        self._sign_in = SignInApi(lambda: self.watches)
         self._metrics = metrics
         self._stop = stop
-        self._reload = reload
         self._address = ListenAddress("localhost", 0)
         self._names = Listener.of("localhost", 0)
         self._runner: web.AppRunner | None = None
 
-    async def start(self, address: ListenAddress, sockets: Sequence[socket.socket]) -> str:
-        """Answer on sockets that are bound to `address`; the URL of the listener."""
+    def page_of(self, server: BaseUrl) -> str:
+        """Where a person signs in to a server; empty where nobody can."""
+        numbers = (number for number, watch in enumerate(self.watches, 1) if watch.config.base_url == server)
+        return f"{self.url}/#server-{next(numbers, 1)}" if self.url else ""
+
+    async def start(self, address: ListenAddress, sockets: Sequence[socket.socket]) -> None:
+        """Answer on sockets that are bound to `address`."""
         port = sockets[0].getsockname()[1]
         self._address = address
         self._names = Listener.of(address.host, port)
-        application = web.Application(middlewares=[self._guarded])
+        application = web.Application(middlewares=[self._guarded], client_max_size=LONGEST_BODY)
         application.on_response_prepare.append(_secure)
         application.router.add_get("/", self._page)
-        application.router.add_get("/style.css", self._style)
+        application.router.add_get("/style.css", _file(STYLE, "text/css"))
+        application.router.add_get("/page.js", _file(SCRIPT, "text/javascript"))
+        application.router.add_get("/parts", self._parts)
         application.router.add_get("/healthz", self._health)
         application.router.add_get("/readyz", self._readiness)
         application.router.add_get("/metrics", self._counts)
         application.router.add_get("/api/status", self._status)
         application.router.add_post(STOP, self._quit)
         application.router.add_post(RELOAD, self._take_settings)
+        self._sign_in.add_routes(application.router)
         self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=CLOSING_SECONDS)
         await self._runner.setup()
         for bound in sockets:
             await web.SockSite(self._runner, bound).start()
-        return f"http://{ListenAddress(address.host, port)}"
+        # Whatever it listens on, the page is for this machine.
+        name = address.host if address.is_loopback else "localhost"
+        self.url = f"http://{ListenAddress(name, port)}"
 
     def follow(self, watches: Sequence[ServerWatch]) -> None:
         """Tell of other servers from now on."""
-        self._watches = watches
+        self.watches = watches
 
     async def close(self) -> None:
         """Answer no more."""
         if self._runner is not None:
             await self._runner.cleanup()
+        await self._sign_in.close()
 
     @web.middleware
     async def _guarded(self, request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -113,6 +134,8 @@ class AdminListener:
             return await handler(request)
         except ProxyError as error:
             return web.Response(status=error.status, text=f"{error.message} {error.hint}".strip() + "\n")
+        except web.HTTPSeeOther as elsewhere:
+            return web.Response(status=elsewhere.status, headers={"Location": str(elsewhere.location)})
         except web.HTTPException as refusal:
             return web.Response(status=refusal.status, text=f"{refusal.reason}\n")
 
@@ -126,14 +149,25 @@ class AdminListener:
         elif not is_loopback(request.remote or ""):
             raise RequestRefused("This is for the machine of the proxy alone.")
         guard(head, names)
-        if request.method == "POST" and b"origin" in head.fields:
+        if request.path in {STOP, RELOAD} and b"origin" in head.fields:
             raise RequestRefused("No web page may do this.", hint="Use the commands of fhir-auth-proxy.")
 
     async def _page(self, _: web.Request) -> web.Response:
-        return web.Response(text=page(await self.status()), content_type="text/html")
+        status = await self.status()
+        text = page(status, self._with_traffic(status), self._sign_in.key)
+        return web.Response(text=text, content_type="text/html")
 
-    async def _style(self, _: web.Request) -> web.Response:
-        return web.Response(text=STYLE, content_type="text/css")
+    async def _parts(self, _: web.Request) -> web.Response:
+        status = await self.status()
+        return web.json_response(
+            {"title": title(status), "parts": parts(self._with_traffic(status), self._sign_in.key)}
+        )
+
+    def _with_traffic(self, status: Status) -> list[Facts]:
+        return [
+            {**server, "traffic": shown(watch.traffic, watch.now)}
+            for server, watch in zip(status["servers"], self.watches, strict=True)
+        ]
 
     async def _health(self, _: web.Request) -> web.Response:
         return web.Response(text="alive\n")
@@ -153,26 +187,30 @@ class AdminListener:
         return web.Response(text="stopping\n")
 
     async def _take_settings(self, _: web.Request) -> web.Response:
-        if self._reload is None:
+        if self.reload is None:
             raise RequestRefused("The settings of this proxy cannot change.", hint="Start it again.")
         try:
-            return web.Response(text=await self._reload() + "\n")
+            return web.Response(text=await self.reload() + "\n")
         except ConfigError as error:
             return web.Response(status=WRONG_SETTINGS, text=f"{error.message} {error.hint}".strip() + "\n")
 
-    async def status(self) -> JsonObject:
+    async def status(self) -> Status:
         """The state of every server, for people and programs."""
         whys = await self._unready()
-        servers = [_server_status(watch, why) for watch, why in zip(self._watches, whys, strict=True)]
+        servers = [
+            _server_status(number, watch, why)
+            for number, (watch, why) in enumerate(zip(self.watches, whys, strict=True), 1)
+        ]
         return {"version": __version__, "ready": not any(whys), "servers": servers}
 
     async def _unready(self) -> list[str]:
-        return list(await asyncio.gather(*(watch.unready() for watch in self._watches)))
+        return list(await asyncio.gather(*(watch.unready() for watch in self.watches)))
 
 
-def _server_status(watch: ServerWatch, why: str) -> JsonObject:
+def _server_status(number: int, watch: ServerWatch, why: str) -> JsonObject:
     who, problem = watch.identity, watch.problem
     return {
+        "number": number,
         "base_url": str(watch.config.base_url),
         "local_url": watch.local_url,
         "method": watch.config.auth,
@@ -182,9 +220,18 @@ def _server_status(watch: ServerWatch, why: str) -> JsonObject:
         "application": who.application,
         "tenant": who.tenant,
         "token_valid_until": moment(who.expires_at),
+        "sign_in": sign_in_state(watch),
+        "warnings": [{"message": finding.message, "hint": finding.fix} for finding in watch.findings],
         "last_problem": problem
         and {"at": moment(problem.at), "message": problem.message, "hint": problem.hint},
     }
+
+
+def _file(text: str, content_type: str) -> Handler:
+    async def answer(_: web.Request) -> web.StreamResponse:
+        return web.Response(text=text, content_type=content_type)
+
+    return answer
 
 
 async def _secure(_: web.Request, response: web.StreamResponse) -> None:

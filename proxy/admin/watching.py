@@ -5,16 +5,29 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from ..auth import Authenticator, Clock, Probe
-from ..auth.identities import configured
+from ..auth import (
+    Authenticator,
+    Gate,
+    Invitation,
+    PersonalAuthenticator,
+    Seams,
+    Start,
+    desk_of,
+    opened_desk_of,
+)
+from ..auth.identities import PERSON_METHODS, configured
 from ..config import ServerConfig
-from ..errors import ProxyError, RequestRefused
+from ..errors import ProxyError, RequestRefused, SignInRequired
 from ..model import Credentials, FinishedExchange, Rejection
 from ..rules.claims import Identity, identity
+from ..rules.tokens import Finding
 from .metrics import Metrics
+from .traffic import Traffic
 
 logger = logging.getLogger(__name__)
 
@@ -23,9 +36,6 @@ REACHED_FOR = 30.0
 
 READINESS_SECONDS = 5.0
 """How long the server and Entra ID get to show that they are there; Kubernetes' probes are cut in seconds."""
-
-BY_A_PERSON = frozenset({"interactive", "device-code"})
-"""Methods of which a probe must not start one: nobody asked for the browser that would open."""
 
 UNAUTHORIZED = 401
 
@@ -37,6 +47,7 @@ class Problem:
     at: float
     message: str
     hint: str
+    is_of_sign_in: bool = False
 
 
 class ServerWatch:
@@ -49,10 +60,8 @@ class ServerWatch:
         self,
         config: ServerConfig,
         authenticator: Authenticator,
-        probe: Probe,
-        clock: Clock,
+        seams: Seams,
         *,
-        attended: bool,
         metrics: Metrics | None = None,
     ) -> None:
         self.config = config
@@ -60,11 +69,11 @@ class ServerWatch:
         """The local base URL, once the listener accepts."""
         self.is_draining = False
         self.problem: Problem | None = None
+        self.traffic = Traffic()
         self._server = str(config.base_url)
         self._authenticator = authenticator
-        self._probe = probe
-        self._clock = clock
-        self._attended = attended
+        self._seams = seams
+        self._clock = seams.clock
         self._metrics = metrics
         self._credentials: Credentials | None = None
         self._identity = Identity()
@@ -75,6 +84,11 @@ class ServerWatch:
     def identity(self) -> Identity:
         """Who is signed in, as the token in use tells it."""
         return self._identity
+
+    @property
+    def now(self) -> float:
+        """Unix seconds."""
+        return self._clock.time()
 
     @property
     def token_seconds(self) -> float:
@@ -89,17 +103,65 @@ class ServerWatch:
 
     async def credentials(self, rejected: Rejection | None = None) -> Credentials | None:
         """What the Authenticator gives or raises."""
-        try:
+        with self._remembering():
             credentials = await self._authenticator.credentials(rejected)
-        except ProxyError as error:
-            self._remember(error)
-            if self._metrics is not None:
-                self._metrics.failure(self._server, type(error).__name__)
-            raise
         if credentials is not self._credentials:
             self._take(credentials)
         self._is_open = credentials is None
         return credentials
+
+    @property
+    def invitation(self) -> Invitation | None:
+        """What a person has to do to sign in; None while nobody is asked."""
+        found = desk_of(self._authenticator)
+        return found.invitation if found is not None else None
+
+    @property
+    def sign_in_is_open(self) -> bool:
+        """Whether a sign-in is under way."""
+        found = desk_of(self._authenticator)
+        return found is not None and found.is_open
+
+    @property
+    def takes_people(self) -> bool:
+        """Whether a person signs in here, or might, as far as is known."""
+        if desk_of(self._authenticator) is not None:
+            return True
+        return (
+            self.config.auth == "auto"
+            and self._credentials is None
+            and not (self._is_open or configured(self.config))
+        )
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """What is off about the token in use, without being in the way."""
+        gate = self._authenticator
+        return gate.findings if isinstance(gate, Gate) and self.is_signed_in else ()
+
+    async def desk(self) -> PersonalAuthenticator:
+        """Where a person signs in; raises why none can."""
+        with self._remembering():
+            return await opened_desk_of(self._authenticator)
+
+    async def sign_in(self, start: Start) -> None:
+        """Have a person sign in who wants to; raises why nobody has."""
+        with self._remembering():
+            await (await opened_desk_of(self._authenticator)).sign_in(start)
+        await self.credentials()
+
+    async def cancel(self) -> None:
+        """End the sign-in that is under way, if there is one."""
+        found = desk_of(self._authenticator)
+        if found is not None:
+            await found.cancel()
+
+    async def sign_out(self) -> None:
+        """Forget the person who has signed in."""
+        with self._remembering():
+            await (await opened_desk_of(self._authenticator)).sign_out()
+        self._take(None)
+        self.problem = None
 
     async def close(self) -> None:
         """Close the Authenticator."""
@@ -114,6 +176,7 @@ class ServerWatch:
             self._remember(exchange.failed)
             if not (exchange.account or isinstance(exchange.failed, RequestRefused)):
                 self._reached_at = -math.inf
+        self.traffic.add(exchange, self._clock.time())
         if self._metrics is not None:
             self._metrics.exchange(self._server, exchange)
 
@@ -121,35 +184,44 @@ class ServerWatch:
         """Why a request would fail now; empty where none is known."""
         if self.is_draining:
             return "The proxy is stopping."
+        if not self.local_url:
+            return "The proxy is starting."
         try:
             async with asyncio.timeout(READINESS_SECONDS):
                 return await self._unready()
         except TimeoutError:
             return f"{self._server} or its sign-in did not answer within {READINESS_SECONDS:g} seconds."
         except ProxyError as error:
-            return f"{error.message} {error.hint}".strip()
+            return f"{error.message.rstrip('.')}. {error.hint}".strip()
 
     async def _unready(self) -> str:
         status = 0
         if not 0 <= self._clock.time() - self._reached_at < REACHED_FOR:
-            status = (await self._probe()).status
+            status = (await self._seams.probe()).status
             self._reached_at = self._clock.time()
         if self.is_signed_in or self._is_open:
             return ""
         if self._waits_for_a_person(status):
-            return f"Nobody has signed in to {self._server} yet; the first request asks for it."
+            page = self._seams.page()
+            elsewhere = f" Or sign in at {page}." if page else ""
+            return f"Nobody has signed in to {self._server} yet; the first request asks for it.{elsewhere}"
         await self.credentials()
         return ""
 
     def _waits_for_a_person(self, status: int) -> bool:
-        """Whether asking for credentials would call somebody; `status` is what the server has just said."""
+        """Whether asking for credentials would call somebody; `status` is what the server has just said.
+
+        A probe calls nobody: they did not ask for the browser that would open.
+        """
         config = self.config
         if config.auth != "auto":
-            return config.auth in BY_A_PERSON
-        return self._attended and not configured(config) and status in {0, UNAUTHORIZED}
+            return config.auth in PERSON_METHODS
+        return self._seams.can_ask and not configured(config) and status in {0, UNAUTHORIZED}
 
     def _take(self, credentials: Credentials | None) -> None:
         is_new = credentials is not None and credentials != self._credentials
+        if is_new and self.problem is not None and self.problem.is_of_sign_in:
+            self.problem = None  # it is mended
         self._credentials = credentials
         self._identity = identity(credentials) if credentials is not None else Identity()
         if is_new:
@@ -157,10 +229,22 @@ class ServerWatch:
         if is_new and self._metrics is not None:
             self._metrics.token(self._server)
 
+    @contextmanager
+    def _remembering(self) -> Iterator[None]:
+        try:
+            yield
+        except ProxyError as error:
+            self._remember(error)
+            if self._metrics is not None:
+                self._metrics.failure(self._server, type(error).__name__)
+            raise
+
     def _remember(self, error: ProxyError) -> None:
         """Keep what somebody can mend; what a tool asked wrongly is in its own answer."""
         if not isinstance(error, RequestRefused):
-            self.problem = Problem(self._clock.time(), error.message, error.hint)
+            self.problem = Problem(
+                self._clock.time(), error.message, error.hint, error.issue_code == SignInRequired.issue_code
+            )
 
 
 def moment(seconds: float | None) -> str | None:

@@ -1,11 +1,15 @@
 """Ways to obtain credentials, one file each.
 
 `seams` says what an Authenticator is and what it needs from outside, `sources` what a token is and who makes
-one. `cache` keeps one token for all who ask, `gate` looks at what comes out.
+one. `cache` keeps one token for all who ask, `gate` looks at what comes out. `desk` is where a person signs in and
+out beside the requests.
 A way to sign in is a TokenSource under that cache: an app's (`app`, by `client_secret`, `client_certificate` or
-`workload_identity`, with what `proofs` sends), or a person's (`person`, by `interactive` or `device_code`).
+`workload_identity`, with what `proofs` sends), or a person's (`person`, by the ways `interactive` and
+`device_code`).
 They reach Entra ID through `entra`, with MSAL in its `msal_room`, at the authority that `authorities` decides on
-and for what `registration` says; `answers` and `aadsts` turn refusals into errors. Others have their tokens made
+and for what `registration` says; `answers` and `aadsts` turn refusals into errors. `token_caches` says where
+sign-ins outlive the process, and `keeping` what such a place offers: files and keyrings (`kept`), or an entry that
+replicas share (`shared`, sealed by `seal`, in `redis_entries`). Others have their tokens made
 elsewhere: `managed_identity` by the machine, `azure_tools` and `command` by a program, whose output `printed`
 reads. `identities` says which of them the settings give, for `auto`. `storage` has the same identity's tokens
 for storage accounts.
@@ -25,9 +29,9 @@ from .client_certificate import client_certificate
 from .client_secret import client_secret
 from .clock import Clock, SystemClock
 from .command import command
-from .device_code import device_code
+from .desk import PersonalAuthenticator, desk_of, opened_desk_of, personal
+from .flows import Invitation, Start
 from .gate import Gate
-from .interactive import interactive
 from .managed_identity import managed_identity
 from .seams import Authenticator, Browser, Probe, Seams, Tell
 from .storage import StorageAuthenticator
@@ -40,13 +44,18 @@ __all__ = [
     "Browser",
     "Clock",
     "Gate",
+    "Invitation",
+    "PersonalAuthenticator",
     "Probe",
     "Seams",
+    "Start",
     "StorageAuthenticator",
     "SystemBrowser",
     "SystemClock",
     "Tell",
     "authenticator",
+    "desk_of",
+    "opened_desk_of",
 ]
 
 
@@ -78,8 +87,8 @@ METHODS: Mapping[AuthMethod, Callable[[ServerConfig, Seams], Authenticator]] = {
     "client-certificate": client_certificate,
     "client-secret": client_secret,
     "command": command,
-    "device-code": device_code,
-    "interactive": interactive,
+    "device-code": personal,
+    "interactive": personal,
     "managed-identity": managed_identity,
     "powershell": azure_tool,
     "token": _token,

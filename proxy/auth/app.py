@@ -18,6 +18,7 @@ from .registration import Permission, authority_when_needed, registration, requi
 from .seams import Authenticator, Seams
 from .sources import AccessToken
 from .threads import in_thread
+from .token_caches import app_place
 
 
 def app_authenticator(
@@ -29,7 +30,10 @@ def app_authenticator(
     """
     require(config, NEEDS[method])
     entra = Entra(
-        authority_when_needed(config, seams.probe), registration(config, Permission.APP), seams.clock
+        authority_when_needed(config, seams.probe),
+        registration(config, Permission.APP),
+        seams.clock,
+        place=app_place(config, seams.clock),
     )
     source = AppSource(config, entra, seams.clock, prove)
     return CachedAuthenticator(source, seams.clock, partial(refused_after_sign_in, config))
@@ -48,7 +52,8 @@ class AppSource:
     async def acquire(self, *, rejected: Rejection | None) -> AccessToken:
         """A new token of the app, with the claims that the server asked for when it refused the last one."""
         claims = self._claims.wanted(rejected)
-        return await self._entra.app_token(await in_thread(self._prove), claims=claims)
+        proof = await in_thread(self._prove)
+        return await self._entra.app_token(proof, claims=claims, was_refused=rejected is not None)
 
     def beside(self, audience: str) -> AppSource:
         """The same app's tokens for another audience."""

@@ -84,6 +84,17 @@ class AutoAuthenticator:
         self._told = ""
         self._is_closed = False
 
+    @property
+    def chosen(self) -> Authenticator | None:
+        """The method that the server asks for; None before that is known."""
+        return self._chosen
+
+    async def choose(self) -> None:
+        """Ask the server what it wants, unless that is known; raises why nothing can be done."""
+        chosen = self._chosen or await self._choice()
+        if isinstance(chosen, _Unable):
+            await chosen.credentials()
+
     async def credentials(self, rejected: Rejection | None = None) -> Credentials | None:
         """The chosen method's credentials; a 401 from a server that was open has it asked again."""
         chosen = self._chosen
@@ -155,7 +166,7 @@ class AutoAuthenticator:
         if not asks_for_entra(self._config, challenges):
             raise self._not_entra(challenges)
         chosen = authority(self._config, challenges, secret=method in APP_METHODS)
-        if method == "interactive" and not self._seams.attended:
+        if method == "interactive" and not self._seams.can_ask:
             return _Unable(self._person_needed(chosen))
         try:
             made = self._make(method, _answering(head))

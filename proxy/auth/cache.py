@@ -11,7 +11,7 @@ import asyncio
 import copy
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, replace
 
 from cachetools import LRUCache, TLRUCache
@@ -60,7 +60,9 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class _Held:
+class Held:
+    """A token that is kept, with its times in Unix seconds."""
+
     credentials: Credentials
     acquired_at: float
     refresh_at: float
@@ -69,8 +71,10 @@ class _Held:
 
 
 @dataclass(frozen=True, slots=True)
-class _Flight:
-    task: asyncio.Task[_Held | ProxyError]
+class Flight:
+    """An acquisition under way; `is_ahead` where the token in use is still good."""
+
+    task: asyncio.Task[Held | ProxyError]
     is_ahead: bool
 
 
@@ -101,11 +105,11 @@ class CachedAuthenticator:
         self._explain = explain
         self._person = person
         self._is_outdated = is_outdated
-        self._held: TLRUCache[str, _Held] = TLRUCache(
+        self._held: TLRUCache[str, Held] = TLRUCache(
             1, ttu=lambda _key, held, _now: held.usable_until, timer=clock.time
         )
         self._refused: LRUCache[bytes, Rejection] = LRUCache(64)
-        self._flight: _Flight | None = None
+        self._flight: Flight | None = None
         self._failure: _Failure | None = None
         self._ahead_from = -math.inf
         self._latest = -math.inf
@@ -127,7 +131,7 @@ class CachedAuthenticator:
             and self._flight is None
             and not self._is_closed
         ):
-            self._start(None, is_ahead=True)
+            self._start(self._fly(None, is_ahead=True), is_ahead=True)
         return held.credentials
 
     def beside(self, audience: str, explain: Explain) -> Authenticator | None:
@@ -184,9 +188,9 @@ class CachedAuthenticator:
             flight = self._flight
             if flight is None:
                 self._raise_remembered()
-                flight = self._start(rejected, is_ahead=False)
+                flight = self._start(self._fly(rejected, is_ahead=False), is_ahead=False)
             outcome = await self._arrival(flight)
-            if isinstance(outcome, _Held):
+            if isinstance(outcome, Held):
                 return outcome.credentials
             if flight.is_ahead and isinstance(outcome, SignInRequired):
                 continue  # Nobody was asked yet, since the token was still good when that flight began.
@@ -201,14 +205,14 @@ class CachedAuthenticator:
             error.retry_after = math.ceil(failure.until - now)
         raise error
 
-    def _start(self, rejected: Rejection | None, *, is_ahead: bool) -> _Flight:
+    def _start(self, flying: Coroutine[None, None, Held | ProxyError], *, is_ahead: bool) -> Flight:
         if self._is_closed:
+            flying.close()
             raise ProxyUnavailable("The proxy is stopping")
-        task = asyncio.create_task(self._fly(rejected, is_ahead=is_ahead))
-        self._flight = _Flight(task, is_ahead)
+        self._flight = Flight(asyncio.create_task(flying), is_ahead)
         return self._flight
 
-    async def _arrival(self, flight: _Flight) -> _Held | ProxyError:
+    async def _arrival(self, flight: Flight) -> Held | ProxyError:
         """What the flight brought; SignInRequired when it takes a person longer than a request is held."""
         while not flight.task.done():
             if self._person is None:
@@ -222,11 +226,16 @@ class CachedAuthenticator:
             awaited = self._person.awaited()
             if awaited is not None and not flight.task.done():
                 raise awaited
+        return await self._end(flight)
+
+    async def _end(self, flight: Flight) -> Held | ProxyError:
+        """What a flight brought, however long it took."""
+        await asyncio.wait({flight.task})
         if flight.task.cancelled():
             raise ProxyUnavailable("The proxy is stopping")
         return flight.task.result()
 
-    async def _fly(self, rejected: Rejection | None, *, is_ahead: bool) -> _Held | ProxyError:
+    async def _fly(self, rejected: Rejection | None, *, is_ahead: bool) -> Held | ProxyError:
         try:
             held = await self._new(rejected, is_ahead=is_ahead)
         except ProxyError as error:
@@ -239,7 +248,7 @@ class CachedAuthenticator:
         self._failure = None
         return held
 
-    async def _new(self, rejected: Rejection | None, *, is_ahead: bool) -> _Held:
+    async def _new(self, rejected: Rejection | None, *, is_ahead: bool) -> Held:
         try:
             token = await self._source.acquire(rejected=rejected)
             if rejected is None and (rejected := self._refusal_of(token)) is not None:
@@ -255,7 +264,7 @@ class CachedAuthenticator:
     def _refusal_of(self, token: AccessToken) -> Rejection | None:
         return self._refused.get(token.credentials().authorization)
 
-    def _accepted(self, token: AccessToken, *, was_forced: bool) -> _Held:
+    def _accepted(self, token: AccessToken, *, was_forced: bool) -> Held:
         now = self._now()
         life = token.expires_at - now
         if life <= 0:
@@ -264,7 +273,7 @@ class CachedAuthenticator:
                 hint="Check the clock of this machine; a token from a file or a variable has to be replaced.",
             )
         wanted = min(token.refresh_at, token.expires_at - min(RENEW_AHEAD, life / 2))
-        return _Held(
+        return Held(
             credentials=token.credentials(),
             acquired_at=now,
             refresh_at=max(wanted, now + min(MINIMUM_AGE, life / 2)),

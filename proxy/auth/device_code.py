@@ -2,33 +2,13 @@
 
 from __future__ import annotations
 
-from functools import partial
-
-from ..config import ServerConfig
 from ..errors import IdentityProviderUnavailable, SignInRequired
-from ..rules.rejections import refused_after_sign_in
 from .answers import cleaned
-from .cache import CachedAuthenticator
 from .clock import Clock
 from .entra import Entra
-from .people import People
-from .person import Announce, PersonalSource
-from .registration import Permission, authority_when_needed, registration, require
-from .seams import Authenticator, Seams
+from .flows import Invitation, Start
+from .person import Announce
 from .sources import AccessToken
-
-
-def device_code(config: ServerConfig, seams: Seams) -> Authenticator:
-    """Tokens of the person who types the code; ConfigError names what is missing."""
-    require(config, [("client_id",)])
-    entra = Entra(
-        authority_when_needed(config, seams.probe),
-        registration(config, Permission.PERSON),
-        seams.clock,
-        people=People(config, seams.tell),
-    )
-    source = PersonalSource(config, seams, entra, DeviceWay(seams.clock, entra))
-    return CachedAuthenticator(source, seams.clock, partial(refused_after_sign_in, config), source)
 
 
 class DeviceWay:
@@ -38,11 +18,16 @@ class DeviceWay:
         self._clock = clock
         self._entra = entra
 
-    async def sign_in(self, announce: Announce) -> AccessToken:
+    async def sign_in(self, start: Start, announce: Announce) -> AccessToken:  # noqa: ARG002  it always asks who
         """The token of whoever types the code before it expires."""
         flow = await self._entra.device_flow()
         expires_at = self._clock.time() + flow.expires_in
-        announce(f"Sign in at {cleaned(flow.verification_uri)} with the code {cleaned(flow.user_code)}")
+        address, code = cleaned(flow.verification_uri), cleaned(flow.user_code)
+        announce(
+            Invitation(
+                f"Sign in at {address} with the code {code}", address, code, expires_at, method="device-code"
+            )
+        )
         patience = 0.0
         while self._clock.time() < expires_at:
             await self._clock.sleep(flow.interval + patience)
@@ -54,6 +39,6 @@ class DeviceWay:
             if token is not None:
                 return token
         raise SignInRequired(
-            f"The code {cleaned(flow.user_code)} expired before anybody signed in with it",
+            f"The code {code} expired before anybody signed in with it",
             hint="Try again; there will be a new code.",
         )

@@ -4,6 +4,34 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from ..config import AuthMethod
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """How a sign-in is to begin."""
+
+    method: AuthMethod | None
+    """None where the person is still to say."""
+    other_account: bool = False
+    """Whether the person is to choose who they are, whoever has signed in before."""
+    is_called_for: bool = False
+    """Whether somebody asked for it who looks at a page already, so that no browser has to be opened."""
+
+
+@dataclass(frozen=True, slots=True)
+class Invitation:
+    """What a person has to do to sign in: a sentence without its full stop, and what stands in it."""
+
+    text: str
+    address: str = ""
+    code: str = ""
+    """What is typed at the address; empty where nothing is."""
+    expires_at: float | None = None
+    """Unix seconds."""
+    method: AuthMethod | None = None
+    """As it began; None where the person is still to say."""
+
 
 @dataclass(frozen=True, slots=True)
 class CodeFlow:

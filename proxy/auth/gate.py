@@ -10,10 +10,8 @@ from ..errors import AuthenticationFailed
 from ..model import Credentials, Rejection
 from ..rules.accounts import account_of, refused_by_name, refused_by_policy
 from ..rules.tokens import Claims, Finding, token_findings, unverified_claims
+from .identities import PERSON_METHODS_OR_AUTO
 from .seams import Authenticator, Explain, Seams, Versatile
-
-METHODS_THAT_ADMIT = frozenset({"auto", "interactive", "device-code"})
-"""Methods that have compared the account with the settings already, by more than the token tells."""
 
 _log = logging.getLogger(__name__)
 _UNSEEN = Credentials(b"")
@@ -83,7 +81,9 @@ class Gate:
         account = account_of(self.claims)
         refused = refused_by_policy(account, config)
         if refused is None and account is not None and not account.is_app:
-            refused = None if config.auth in METHODS_THAT_ADMIT else refused_by_name(account, config)
+            # Those have compared the account with the settings already, by more than the token tells.
+            has_compared = config.auth in PERSON_METHODS_OR_AUTO
+            refused = None if has_compared else refused_by_name(account, config)
         return refused
 
     def _warn(self, finding: Finding) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import ssl
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from urllib.parse import urlsplit
 
 import requests
@@ -65,8 +65,14 @@ class _Adapter(HTTPAdapter):
 class EntraHttp:
     """The HTTP client that MSAL is given; used from threads, one request at a time."""
 
-    def __init__(self, ca_bundle: str, connect: float, read: float) -> None:
-        """Limits are seconds for a connection and a silence. ConfigError where the bundle cannot be read."""
+    def __init__(
+        self, ca_bundle: str, connect: float, read: float, check: Callable[[], None] = lambda: None
+    ) -> None:
+        """Limits are seconds for a connection and a silence. ConfigError where the bundle cannot be read.
+
+        `check` is called before each question for a token and may raise.
+        """
+        self._check = check
         self._session = requests.Session()
         self._session.trust_env = False
         self._session.adapters.clear()  # What is left is https alone, wherever Entra's metadata points.
@@ -79,6 +85,7 @@ class EntraHttp:
 
     def post(self, url: str, **options: object) -> requests.Response:
         """Ask for a token or a code. Raises RequestException."""
+        self._check()
         return self._send("POST", url, options)
 
     def close(self) -> None:

@@ -35,6 +35,12 @@ IDENTITIES: Mapping[AuthMethod, Identity] = MappingProxyType(
 APP_METHODS: frozenset[AuthMethod] = frozenset({"client-secret", "client-certificate", "workload-identity"})
 """Those that prove an app's identity to Entra ID: their proof never follows a challenge."""
 
+PERSON_METHODS: frozenset[AuthMethod] = frozenset({"interactive", "device-code"})
+"""Those by which a person signs in here."""
+
+PERSON_METHODS_OR_AUTO = PERSON_METHODS | {"auto"}
+"""The same with the one that may become such a method."""
+
 
 def configured(config: ServerConfig) -> tuple[AuthMethod, ...]:
     """The methods for which an identity is there."""

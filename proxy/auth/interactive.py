@@ -4,34 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from functools import partial
 
 from ..config import ServerConfig
 from ..errors import ProxyError
-from ..rules.rejections import refused_after_sign_in
-from .cache import CachedAuthenticator
 from .entra import Entra
-from .flows import CodeFlow
-from .people import People
-from .person import Announce, PersonalSource
+from .flows import CodeFlow, Invitation, Start
+from .person import Announce
 from .receiver import LOOPBACK, Receiver
-from .registration import Permission, authority_when_needed, registration, require
-from .seams import Authenticator, Browser, Seams
+from .seams import Browser
 from .sources import AccessToken
 from .threads import in_thread
-
-
-def interactive(config: ServerConfig, seams: Seams) -> Authenticator:
-    """Tokens of the person who signs in with the browser; ConfigError names what is missing."""
-    require(config, [("client_id",)])
-    entra = Entra(
-        authority_when_needed(config, seams.probe),
-        registration(config, Permission.PERSON),
-        seams.clock,
-        people=People(config, seams.tell),
-    )
-    source = PersonalSource(config, seams, entra, BrowserWay(config, seams.browser, entra))
-    return CachedAuthenticator(source, seams.clock, partial(refused_after_sign_in, config), source)
 
 
 class BrowserWay:
@@ -50,18 +32,18 @@ class BrowserWay:
         self._entra = entra
         self._browser_is_wanted = True
 
-    async def sign_in(self, announce: Announce) -> AccessToken:
+    async def sign_in(self, start: Start, announce: Announce) -> AccessToken:
         """The token of whoever signs in."""
         receiver = Receiver(self._hosts, self._port)
         await receiver.start()
         opening = None
         try:
-            flow = await self._entra.code_flow(receiver.redirect_uri)
+            flow = await self._entra.code_flow(receiver.redirect_uri, other_account=start.other_account)
             answer = receiver.answer(flow.url, flow.state)
-            announce(f"Sign in with the browser at {receiver.redirect_uri}")
-            if self._browser_is_wanted:
+            announce(_invitation("Sign in with the browser", receiver))
+            if self._browser_is_wanted and not start.is_called_for:
                 self._browser_is_wanted = False
-                opening = asyncio.create_task(self._open(receiver.redirect_uri, announce))
+                opening = asyncio.create_task(self._open(receiver, announce))
             token = await self._redeemed(flow, await answer, receiver)
         finally:
             if opening is not None:
@@ -79,7 +61,11 @@ class BrowserWay:
         receiver.conclude("Signed in", f"{self._entra.account_name} is signed in. You may close this window.")
         return token
 
-    async def _open(self, address: str, announce: Announce) -> None:
+    async def _open(self, receiver: Receiver, announce: Announce) -> None:
         """Open the browser off the loop: the command in BROWSER may wait until its window is closed."""
-        if not await in_thread(lambda: self._browser.open(address)):
-            announce(f"No browser could be opened here. Sign in with one at {address}")
+        if not await in_thread(lambda: self._browser.open(receiver.redirect_uri)):
+            announce(_invitation("No browser could be opened here. Sign in with one", receiver))
+
+
+def _invitation(words: str, receiver: Receiver) -> Invitation:
+    return Invitation(f"{words} at {receiver.redirect_uri}", receiver.redirect_uri, method="interactive")

@@ -19,10 +19,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-import portalocker
-
 from ..errors import ConfigError
 from ..rules.accounts import Account
+from .keeping import Serializable, Tokens
 from .keyring import Keyring, KeyringMissing
 from .private_file import PrivateFile, make_folder
 
@@ -57,18 +56,6 @@ class Store(Protocol):
         """Forget it."""
 
 
-class Serializable(Protocol):
-    """MSAL's SerializableTokenCache."""
-
-    has_state_changed: bool
-
-    def serialize(self) -> str:
-        """Its content as JSON."""
-
-    def deserialize(self, state: str | None) -> None:
-        """Take another content in the place of its own."""
-
-
 @dataclass(frozen=True, slots=True)
 class SignedIn:
     """One account that is kept, with when its refresh token came, in Unix seconds."""
@@ -90,18 +77,28 @@ class Kept:
         self._unsaved: Sections = {}
         self._is_damaged = False
 
+    def look(self, cache: Serializable) -> Tokens:  # noqa: ARG002  a Keeping
+        """Access tokens are not kept."""
+        return {}
+
     @contextmanager
-    def shared(self, cache: Serializable) -> Iterator[None]:
+    def shared(self, cache: Serializable) -> Iterator[Tokens]:
         """Fill MSAL's cache with what is kept now, and keep what it holds at the end."""
         with self._locked():
             kept = self._read()
             if kept is not None:  # otherwise go on with what is in memory
                 cache.deserialize(json.dumps(_merged(kept, self._unsaved)))
             try:
-                yield
+                yield {}
             finally:
                 if cache.has_state_changed or self._unsaved or kept is None:
-                    self._write(_sections(json.loads(cache.serialize())))
+                    self._write(sections_of(json.loads(cache.serialize())))
+
+    def check(self) -> None:
+        """The system's lock ends with its process and not before."""
+
+    def close(self) -> None:
+        """Nothing stays open."""
 
     def accounts(self) -> list[SignedIn]:
         """Who is signed in."""
@@ -131,6 +128,8 @@ class Kept:
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
+        import portalocker  # noqa: PLC0415  with it comes a client of Redis, where one is installed: 5 MB
+
         path = self._store.path.with_suffix(LOCK)
         lock = portalocker.Lock(path, "a", timeout=LOCK_SECONDS, check_interval=0.05)
         try:
@@ -163,7 +162,7 @@ class Kept:
         envelope = json.loads(text)
         if (envelope["format"], envelope["authority"], envelope["client_id"]) != self._identity():
             raise ValueError("it belongs to another sign-in")
-        return _sections(envelope["cache"])
+        return sections_of(envelope["cache"])
 
     def _write(self, sections: Sections) -> None:
         names = dict(zip(("format", "authority", "client_id"), self._identity(), strict=True))
@@ -216,7 +215,7 @@ def all_kept(folder: Path, warn: Warn) -> list[Kept]:
     return found
 
 
-def _sections(cache: object) -> Sections:
+def sections_of(cache: object) -> Sections:
     """What is kept of MSAL's cache; ValueError for what is none."""
     if not isinstance(cache, dict):
         raise ValueError("it is no token cache")  # noqa: TRY004  like all that is damaged

@@ -11,14 +11,13 @@ import logging
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urlsplit
 
 from ..errors import AuthenticationFailed, IdentityProviderUnavailable
-from .answers import Answer, senseless
+from .answers import senseless
 from .authorities import Authority
-from .kept import Kept
-from .people import People
+from .keeping import Keeping, Place, Tokens, TurnLost
 from .proofs import Proof, credential
 from .registration import Registration
 from .threads import in_thread
@@ -63,30 +62,43 @@ class Room:
     app: msal.ClientApplication = field(repr=False)
     replays: dict[str, object] = field(repr=False)
     http: EntraHttp = field(repr=False)
-    kept: Kept | None = None
-    """Where people's sign-ins outlive the process."""
+    keeping: Keeping | None = None
 
-    def shared(self) -> AbstractContextManager[None]:
+    def look(self) -> Tokens:
+        """The access tokens that others share now."""
+        return {} if self.keeping is None else self.keeping.look(self.app.token_cache)
+
+    def shared(self) -> AbstractContextManager[Tokens]:
         """Work with what is kept as it is now, alone among all processes."""
-        return nullcontext() if self.kept is None else self.kept.shared(self.app.token_cache)
+        return nullcontext({}) if self.keeping is None else self.keeping.shared(self.app.token_cache)
+
+    def close(self) -> None:
+        """Close the idle connections."""
+        self.http.close()
+        if self.keeping is not None:
+            self.keeping.close()
 
 
-Ask = Callable[[Room], Answer]
-"""A call of MSAL; made in a thread, one after the other."""
+Outcome = TypeVar("Outcome")
 
 
 class Rooms:
     """The room of one app registration: built when first needed, and again for another proof."""
 
-    def __init__(self, registration: Registration, limits: TimeLimits, people: People | None) -> None:
+    def __init__(self, registration: Registration, limits: TimeLimits, place: Place | None) -> None:
         self._registration = registration
         self._limits = limits
-        self._people = people
+        self._place = place
         self._room: Room | None = None
         self._is_closed = False
 
-    async def answer(self, ask: Ask, authority: Authority, proof: Proof | None) -> Answer:
-        """What MSAL answers; AuthenticationFailed or IdentityProviderUnavailable where it raises or hangs."""
+    async def outcome(
+        self, ask: Callable[[Room], Outcome], authority: Authority, proof: Proof | None
+    ) -> Outcome:
+        """What comes of a call of MSAL, made in a thread.
+
+        AuthenticationFailed or IdentityProviderUnavailable where it raises or hangs.
+        """
         try:
             async with asyncio.timeout(self._limits.total):
                 return await in_thread(lambda: self._in_thread(authority, proof, ask))
@@ -100,9 +112,11 @@ class Rooms:
         """Close the idle connections; a call that hangs is left to itself and closes its own at its end."""
         self._is_closed = True
         if self._room is not None:
-            self._room.http.close()
+            self._room.close()
 
-    def _in_thread(self, authority: Authority, proof: Proof | None, ask: Ask) -> Answer:
+    def _in_thread(
+        self, authority: Authority, proof: Proof | None, ask: Callable[[Room], Outcome]
+    ) -> Outcome:
         import msal  # noqa: PLC0415  it takes 0.2 s, which not every way to sign in needs, and no start
 
         from .http import RequestException, unavailable  # noqa: PLC0415  the same for requests
@@ -110,7 +124,10 @@ class Rooms:
         try:
             room = self._entered(authority, proof)
             room.replays.clear()  # MSAL would answer a refused request with the same refusal for a minute
-            return ask(room)
+            try:
+                return ask(room)
+            except TurnLost:  # nothing was sent
+                return ask(room)
         except RequestException as error:
             raise unavailable(error, _host(authority)) from error
         except (
@@ -125,13 +142,13 @@ class Rooms:
             raise senseless(type(error).__name__) from error
         finally:
             if self._is_closed and self._room is not None:
-                self._room.http.close()
+                self._room.close()
 
     def _entered(self, authority: Authority, proof: Proof | None) -> Room:
         """The MSAL application: built when first needed, since that asks the authority, and per proof."""
         room = self._room
         if room is not None and room.proof != proof:
-            room.http.close()
+            room.close()
             room = None
         if room is None:
             room = self._room = self._built(authority, proof)
@@ -142,7 +159,9 @@ class Rooms:
 
         from .http import EntraHttp, RequestException  # noqa: PLC0415  as above
 
-        http = EntraHttp(self._registration.ca_bundle, self._limits.connect, self._limits.read)
+        keeping = self._place(authority) if self._place is not None else None
+        check = keeping.check if keeping is not None else lambda: None
+        http = EntraHttp(self._registration.ca_bundle, self._limits.connect, self._limits.read, check)
         replays: dict[str, object] = {}
         room = None
         application = msal.PublicClientApplication if proof is None else msal.ConfidentialClientApplication
@@ -157,8 +176,7 @@ class Rooms:
                 client_capabilities=list(CAPABILITIES),
                 token_cache=msal.SerializableTokenCache(),
             )
-            kept = self._people.kept(authority) if self._people is not None else None
-            room = Room(authority, proof, app, replays, http, kept)
+            room = Room(authority, proof, app, replays, http, keeping)
         except RequestException:  # some are ValueErrors as well
             raise
         except ValueError as error:

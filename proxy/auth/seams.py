@@ -57,6 +57,11 @@ async def unasked() -> ResponseHead:
     raise RuntimeError("there is no server to ask")
 
 
+def no_page() -> str:
+    """The sign-in page of a process without one."""
+    return ""
+
+
 @dataclass(frozen=True, slots=True)
 class Seams:
     """Everything that a way to sign in cannot foresee, replaced by fakes in tests."""
@@ -67,3 +72,10 @@ class Seams:
     attended: bool
     """Whether a person is at hand, who can be asked to sign in."""
     probe: Probe = unasked
+    page: Callable[[], str] = no_page
+    """The address of the page on which a person can sign in and out; empty where there is none."""
+
+    @property
+    def can_ask(self) -> bool:
+        """Whether somebody can be asked to sign in: at this terminal, or on the page."""
+        return self.attended or bool(self.page())

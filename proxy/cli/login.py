@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import asyncio
 
+from ..auth.identities import PERSON_METHODS_OR_AUTO
 from ..config import ServerConfig
 from ..errors import ConfigError
 from ..server import Proxy
 from .options import read_settings, settings_command
 from .terminal import tell, terminal_seams
-
-PERSONAL = frozenset({"auto", "interactive", "device-code"})
-"""Methods by which a person signs in; with all others there is nothing to keep."""
 
 NOWHERE = "none"
 
@@ -25,7 +23,7 @@ NOWHERE = "none"
 def command(base_url: str | None, config_file: str | None, **flags: object) -> None:
     """Sign in to each server of the settings, one after the other."""
     for server in read_settings(base_url, config_file, flags).config.servers:
-        if server.auth not in PERSONAL:
+        if server.auth not in PERSON_METHODS_OR_AUTO:  # there is nothing to keep
             tell(f"{server.base_url}: nobody signs in with the method {server.auth}")
             continue
         if server.token_cache == NOWHERE:

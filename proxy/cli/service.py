@@ -10,8 +10,8 @@ from pathlib import Path
 
 import click
 
+from ..auth.identities import PERSON_METHODS_OR_AUTO
 from ..errors import ConfigError
-from .login import PERSONAL
 from .options import read_settings
 from .services import planned
 from .services.plan import Words
@@ -50,7 +50,7 @@ def install(config_file: str, name: str, *, is_printed: bool, yes: bool) -> None
         plan.content.decode("utf-16" if plan.path.suffix == ".xml" else "utf-8"),
         plan.install,
     )
-    if any(server.auth in PERSONAL for server in config.servers):
+    if any(server.auth in PERSON_METHODS_OR_AUTO for server in config.servers):
         click.echo(f"Sign in first: fhir-auth-proxy login --config {config_file}", err=True)
     if is_printed:
         return

@@ -49,6 +49,11 @@ def _lines(server: dict[str, object]) -> Iterator[str]:
         yield f"  method {_text(server['method'])}, nobody is signed in"
     if server["token_valid_until"]:
         yield f"  token valid until {_text(server['token_valid_until'])}"
+    sign_in, warnings = server["sign_in"], server["warnings"]
+    if isinstance(sign_in, dict) and sign_in["invitation"]:
+        yield f"  waits for somebody: {_text(sign_in['invitation']['text'])}"
+    for warning in warnings if isinstance(warnings, list) else ():
+        yield f"  warning: {_text(warning['message'])} {_text(warning['hint'])}"
     problem = server["last_problem"]
     if isinstance(problem, dict):
         words = f"{problem['message']} {problem['hint']}".strip()

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from .settings import SETTINGS, AuthMethod, ServerConfig
+from .values import TOKEN_CACHES
 
 ALTERNATIVES = (
     ("token", "token_file"),
@@ -17,6 +18,7 @@ ALTERNATIVES = (
     ("client_secret", "client_secret_file"),
     ("client_certificate_password", "client_certificate_password_file"),
     ("authority", "authority_host"),
+    ("token_cache_key", "token_cache_key_file"),
 )
 """Two ways to say one thing: the stronger layer's counts, and one layer cannot say both."""
 
@@ -151,6 +153,12 @@ def _redirect_is_not_listener(server: ServerConfig) -> str | None:
     return f"is the listener's own port ({server.listen}); give the sign-in another one"
 
 
+def _redis_has_key(server: ServerConfig) -> str | None:
+    if server.token_cache in TOKEN_CACHES or server.token_cache_key or server.token_cache_key_file:
+        return None
+    return f"needs a key that seals what is kept there: {_give('token_cache_key_file', 'token_cache_key')}"
+
+
 ONE_TOKEN: frozenset[AuthMethod] = frozenset({"anonymous", "token", "command"})
 """Methods that can have no second token, for another audience than the server's."""
 
@@ -183,6 +191,7 @@ CHECKS = (
         _machine_is_one_identity,
     ),
     Check(("require_organizational_account", "auth"), _organization_signs_in),
+    Check(("token_cache", "token_cache_key", "token_cache_key_file"), _redis_has_key),
     Check(("redirect_port", "auth"), _redirect_needs_browser),
     Check(("redirect_port", "listen"), _redirect_is_not_listener),
     Check(("export_storage", "auth"), _storage_has_tokens),

@@ -249,6 +249,8 @@ def _as_text(setting: Setting, value: object) -> str:
     if setting.is_secret:
         return f'"{MASK}"'
     text = json.dumps(value, ensure_ascii=False, default=str)
+    if setting.shown.holds_password:
+        text = re.sub(r"\"(\w*://)?.*@", rf'"\1{MASK}@', text)
     text = re.sub(r"(?<=//)[^/@\s\"]+(?=@)", MASK, text)
     text = re.sub(r"(?<=\?)[^\"]+", MASK, text)
     return text if len(text) <= LONGEST_VALUE else f"{text[:LONGEST_VALUE]}..."

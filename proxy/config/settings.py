@@ -24,6 +24,7 @@ from .values import (
     StorageAccount,
     Tenant,
     TenantId,
+    TokenCache,
     UrlSetting,
 )
 
@@ -60,6 +61,8 @@ class Shown:
     """The environment variable by which Azure's own tools know it."""
     names_file: bool = False
     """Whether the value is a path; in a configuration file it is relative to that file's folder."""
+    holds_password: bool = False
+    """Whether the value may be a URL with a password: what stands before its last @ is never shown."""
 
 
 class ServerConfig(BaseModel):
@@ -100,6 +103,10 @@ class ServerConfig(BaseModel):
     )
     max_connections: Annotated[Connections, Shown("Listener", "NUMBER")] = Field(
         default=1024, description="Connections of tools at a time; one more is answered with 503."
+    )
+    front: Annotated[Literal["fast", "aiohttp"], Shown("Listener")] = Field(
+        default="fast",
+        description="Who parses plain requests: the proxy itself, for less CPU, or aiohttp as all others.",
     )
     head_timeout: Annotated[Seconds, Shown("Listener", "SECONDS")] = Field(
         default=15.0, description="Seconds in which a tool has to send the head of a request."
@@ -206,9 +213,17 @@ class ServerConfig(BaseModel):
         default=20.0,
         description="Seconds that a request is held while a person signs in; the sign-in itself goes on.",
     )
-    token_cache: Annotated[Literal["auto", "encrypted", "file", "none"], Shown("Sign-in")] = Field(
+    token_cache: Annotated[TokenCache, Shown("Sign-in", "WHERE", holds_password=True)] = Field(
         default="auto",
-        description="Where a person's sign-in outlives the proxy; auto: encrypted if the system can, else nowhere.",
+        repr=False,
+        description="Where a person's sign-in outlives the proxy: auto, encrypted, file, none, or rediss://HOST.",
+    )
+    token_cache_key: Annotated[SecretStr | None, Shown("Sign-in")] = Field(
+        default=None,
+        description="Keys that seal what is in Redis, each base64 of 32 bytes; the first seals, all open.",
+    )
+    token_cache_key_file: Annotated[str, Shown("Sign-in", "FILE", names_file=True)] = Field(
+        default="", description="File that holds those keys, one a line."
     )
     ca_bundle: Annotated[str, Shown("Server", "FILE", names_file=True)] = Field(
         default="", description="PEM file of further authorities to trust, for the server and for Entra."

@@ -34,6 +34,16 @@ OFF = "off"
 _HTTP_PORT = 80
 _HTTPS_URL = re.compile(rf"https://{_HOST_NAME.pattern}(?::[0-9]{{1,5}})?(?:[/?][!-~]*)?")
 
+TOKEN_CACHES = ("auto", "encrypted", "file", "none")
+"""Where a person's sign-in is kept on this machine; else it is the URL of a Redis."""
+
+# RFC 3986 section 3.2.1 for the user. No query: the redis client would read its settings from it, even those that
+# switch the check of certificates off.
+_REDIS_URL = re.compile(
+    r"rediss?://(?:(?:[A-Za-z0-9._~!$&'()*+,;=-]|%[0-9A-Fa-f]{2})*(?::(?:[A-Za-z0-9._~!$&'()*+,;=:-]|%[0-9A-Fa-f]{2})*)?@)?"
+    rf"(?:\[[0-9A-Fa-f:.]+\]|{_HOST_NAME.pattern})(?::(?P<port>[0-9]{{1,5}}))?(?:/[0-9]{{0,5}})?"
+)
+
 WILDCARD_HOSTS = frozenset({"0.0.0.0", "::"})  # noqa: S104 - named in order to be recognized
 
 
@@ -173,6 +183,20 @@ def _https_url(text: str) -> str:
     return text
 
 
+def _token_cache(text: str) -> str:
+    if text in TOKEN_CACHES:
+        return text
+    found = _REDIS_URL.fullmatch(text)
+    if found is None:
+        raise ValueError(
+            f"is neither one of {', '.join(TOKEN_CACHES)} nor a URL rediss://[user:password@]host[:port][/database]"
+            ", with what is no letter or digit in user and password percent-encoded"
+        )
+    if int(found["port"] or 0) > 65535:
+        raise ValueError("has a port that is not a number from 0 to 65535")
+    return text
+
+
 def _tenant(text: str) -> str:
     if text and not _TENANT.fullmatch(text):
         raise ValueError("is neither a GUID nor a domain name")
@@ -226,6 +250,11 @@ StorageAccount = Annotated[str, AfterValidator(_storage_account)]
 """Host and port of what speaks https; 443 is left out."""
 HttpsUrl = Annotated[str, AfterValidator(_https_url)]
 """A whole address with its query, unlike a base URL."""
+TokenCache = Annotated[
+    str,
+    AfterValidator(_token_cache),
+    WithJsonSchema({"type": "string", "pattern": f"^(?:{'|'.join(TOKEN_CACHES)}|rediss?://.+)$"}),
+]
 Tenant = Annotated[str, AfterValidator(_tenant)]
 TenantId = Annotated[str, AfterValidator(_tenant_id)]
 Port = Annotated[int, Field(ge=0, le=65535)]

@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+from functools import partial
 
 from ..auth import authenticator
+from ..auth.threads import in_thread
+from ..auth.token_caches import trouble
 from ..config import ServerConfig
 from ..errors import UpstreamUnreachable
 from ..model import BaseUrl
@@ -22,7 +25,7 @@ EXPIRES_SOON = 14 * 86_400
 
 
 async def configuration(state: State) -> tuple[State, Verdict]:
-    """The settings work together: trust, tunnel and sign-in can be set up from them."""
+    """The settings work together: trust, tunnel and sign-in can be set up from them, and a shared cache works."""
     config = state.config
     if config.base_url.scheme == "https":
         tls_context(config.ca_bundle)
@@ -39,7 +42,11 @@ async def configuration(state: State) -> tuple[State, Verdict]:
         "https_proxy": tunnel.authority if tunnel else "",
     }
     found = f"{config.base_url}, --auth {config.auth}"
-    return state, Verdict(Status.OK, found, details={name: text for name, text in details.items() if text})
+    details = {name: text for name, text in details.items() if text}
+    if cause := await in_thread(partial(trouble, config)):
+        fix = "Check token_cache and ca_bundle. Until it works, each replica signs in by itself."
+        return state, Verdict(Status.WARNING, found, cause, fix, details)
+    return state, Verdict(Status.OK, found, details=details)
 
 
 async def name(state: State) -> tuple[State, Verdict]:

@@ -2,7 +2,7 @@
 
 gzip and deflate are always at hand; br and zstd where a library is installed that can bound its output, since
 what comes out of one chunk may be a thousand times its size. Pieces come out one at a time, so that no more
-than one is in memory.
+than one is in memory. zlib-ng, where installed, does what zlib does in a third of the time.
 """
 
 from __future__ import annotations
@@ -51,13 +51,25 @@ class Stage(Protocol):
         """What comes out of some coded data; raises Damaged."""
 
 
+def _library(*names: str) -> ModuleType | None:
+    for name in names:
+        try:
+            return import_module(name)
+        except ImportError:
+            continue
+    return None
+
+
+_zlib = _library("zlib_ng.zlib_ng") or zlib
+
+
 class _Zlib:
     """gzip of one or more members (RFC 1952 section 2.2), and deflate with its wrapper or without."""
 
     def __init__(self, window_bits: int) -> None:
         self.ended = True
         self._window_bits = window_bits
-        self._stream = zlib.decompressobj(window_bits)
+        self._stream = _zlib.decompressobj(window_bits)
 
     def feed(self, data: bytes) -> Iterator[bytes]:
         more = bool(data)
@@ -67,11 +79,11 @@ class _Zlib:
                 if not data:
                     return
             try:
-                piece = self._stream.decompress(data, MOST_PIECE)
-            except zlib.error as exc:
+                piece: bytes = self._stream.decompress(data, MOST_PIECE)
+            except _zlib.error as exc:
                 raise Damaged(str(exc)) from exc
             data = self._stream.unused_data or self._stream.unconsumed_tail
-            self.ended = self._stream.eof
+            self.ended = bool(self._stream.eof)
             more = bool(data) or len(piece) == MOST_PIECE
             if piece:
                 yield piece
@@ -81,7 +93,7 @@ class _Zlib:
         data = data.lstrip(b"\0")
         if data and self._window_bits != _GZIP_BITS:
             raise Damaged("it goes on after its end")
-        self._stream = zlib.decompressobj(self._window_bits) if data else self._stream
+        self._stream = _zlib.decompressobj(self._window_bits) if data else self._stream
         return data
 
 
@@ -158,15 +170,6 @@ class _Zstd:
             self.ended = bool(self._stream.eof)
             if piece:
                 yield piece
-
-
-def _library(*names: str) -> ModuleType | None:
-    for name in names:
-        try:
-            return import_module(name)
-        except ImportError:
-            continue
-    return None
 
 
 def _bounds_output(library: ModuleType) -> bool:

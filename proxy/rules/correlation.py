@@ -6,9 +6,9 @@ A `traceparent` (W3C Trace Context) passes as every field does.
 from __future__ import annotations
 
 import re
-from dataclasses import replace
+from random import getrandbits
 
-from ..model import Fields, RequestHead
+from ..model import Fields
 
 REQUEST_ID_FIELD = b"X-Request-Id"
 _NAME = REQUEST_ID_FIELD.lower()
@@ -17,21 +17,22 @@ _NAME = REQUEST_ID_FIELD.lower()
 _PLAIN = re.compile(rb"[A-Za-z0-9._:-]{1,64}")
 
 
-def identified(head: RequestHead, made: str) -> tuple[RequestHead, str]:
-    """The request with an id, the tool's own or else `made`, and the id for the log.
+def new_id() -> str:
+    """An id that no other exchange has; it need not be hard to guess, and a UUID costs twenty times as much."""
+    return f"{getrandbits(128):032x}"
+
+
+def identified(fields: Fields, made: str) -> tuple[bytes, str]:
+    """The id of a request, the tool's own or else `made`, and the id for the log.
 
     The tool's own goes on as it is; one that is not plain is not logged, `made` is.
     """
-    own = head.fields.get(_NAME)
+    own = fields.get(_NAME)
     if own is None:
-        line = (REQUEST_ID_FIELD, made.encode("ascii"))
-        return replace(head, fields=head.fields.adding(line)), made
-    return head, own.decode("ascii") if _PLAIN.fullmatch(own) else made
+        return made.encode("ascii"), made
+    return own, own.decode("ascii") if _PLAIN.fullmatch(own) else made
 
 
-def answered(fields: Fields, request: Fields) -> Fields:
-    """An answer's fields with the request's id, where the server gave it none."""
-    own = request.get(_NAME)
-    if own is None or _NAME in fields:
-        return fields
-    return fields.adding((REQUEST_ID_FIELD, own))
+def id_lines(fields: Fields, request_id: bytes) -> tuple[tuple[bytes, bytes], ...]:
+    """The line that fields lack to tell the exchange's id; none where they tell one."""
+    return ((REQUEST_ID_FIELD, request_id),) if request_id and _NAME not in fields.by_name else ()

@@ -28,9 +28,9 @@ from .bodies import BodyPath
 from .capabilities import is_smart_configuration, security_remover
 from .challenges import parse_challenges, wanted_claims
 from .coding import accept_encoding, acceptable, decoder
-from .correlation import answered
+from .correlation import id_lines
 from .echoes import without_token
-from .guards import guard
+from .guards import guard, guard_line
 from .headers import (
     ATTEMPTS_FIELD,
     REQUEST_URL_FIELDS,
@@ -42,12 +42,19 @@ from .headers import (
     response_fields,
 )
 from .interactions import classify
+from .known_fields import KnownFields, Memory
 from .listener import Listener
 from .origins import shared
 from .outcome import outcome
 from .policy import Policy
 from .rejections import refused_after_sign_in
-from .representations import DECODED_VOUCHING_FIELDS, VOUCHING_FIELDS, transformed
+from .representations import (
+    DECODED_VOUCHING_FIELDS,
+    VOUCHING_FIELDS,
+    not_modified,
+    transformed,
+    varying,
+)
 from .retries import is_repeatable
 from .rewriting import Rewriter, request_rewriter, response_rewriter
 from .urls import UrlMap
@@ -56,8 +63,11 @@ BODILESS_STATUSES = frozenset({204, 304})
 """Answers without a body whatever their fields say (RFC 9110 section 6.4.1)."""
 
 PARTIAL_CONTENT = 206
+NOT_MODIFIED = 304
 UNAUTHORIZED = 401
 FORBIDDEN = 403
+
+_CAPABILITIES = Interaction.CAPABILITIES  # by name it is looked up by a function in Python, until 3.12
 
 RESPONSE_MAPPED_FIELDS = RESPONSE_URL_FIELDS | RESPONSE_LINK_FIELDS
 
@@ -68,7 +78,8 @@ class ServerRules:
     def __init__(self, config: ServerConfig, listener: Listener) -> None:
         self.config = config
         self.listener = listener
-        self.host = config.base_url.authority.encode("ascii")
+        self.authority = config.base_url.authority
+        self.host = self.authority.encode("ascii")
         self.base_path = config.base_url.path.encode("ascii")
         self.url_map = UrlMap(
             config.base_url,
@@ -81,6 +92,7 @@ class ServerRules:
         self.rewrites = config.rewrite == "on"
         self.hides_auth = config.advertise_auth == "hide"
         self.accept_encoding = accept_encoding()
+        self.memory = Memory()
         self.is_confidential = config.base_url.scheme == "https" or config.base_url.is_loopback
 
     @staticmethod
@@ -108,20 +120,37 @@ class Exchange:
     """Whether it is to be sent with the authenticator's credentials, where that has some."""
     _is_for_storage = False
 
-    def __init__(self, head: RequestHead, rules: ServerRules) -> None:
-        guard(head, rules.listener)
+    def __init__(self, head: RequestHead, rules: ServerRules, request_id: bytes = b"") -> None:
+        known = rules.memory.get(head.fields.lines)
+        if known is None:
+            guard(head, rules.listener)
+            known = KnownFields(
+                rewrites_bodies=rules.rewrites and not _asks_for_untouched_bodies(head.fields)
+            )
+            rules.memory.keep(head.fields, known)
+        else:
+            guard_line(head, rules.listener)
         self._head = head
         self._rules = rules
+        self._known = known
+        self._request_id = request_id
         self._credentials: Credentials | None = None
         self._is_renewed = False
         self._changes_body = False
-        self._rewrites_bodies = rules.rewrites and not _asks_for_untouched_bodies(head.fields)
+        self._rewrites_bodies = known.rewrites_bodies
         self.attempts = 0
         """How often the request has been made up for the server."""
-        key_path, target = rules.listener.without_key(head.target)
-        mount = self._address(target)
+        self._key_path, target = (
+            rules.listener.without_key(head.target) if rules.listener.key else (b"", head.target)
+        )
+        self._mount = self._address(target)
         rules.policy.check(head, self.classified)
-        self._local_base = rules.url_map.local_base(head.fields.get(b"host") or b"", key_path + mount)
+
+    @property
+    def _local_base(self) -> bytes:
+        """The proxy's base URL as this tool knows it."""
+        host = self._head.fields.get(b"host") or b""
+        return self._rules.url_map.local_base(host, self._key_path + self._mount)
 
     def _address(self, target: bytes) -> bytes:
         """Find out what a target names; the path at which it addresses the proxy's base."""
@@ -147,10 +176,10 @@ class Exchange:
 
     def request_path(self) -> BodyPath | None:
         """What the request's body goes through; None where it passes as it is."""
-        fields = self._head.fields
-        media_type = fields.text(b"content-type")
         if not (self._head.body_exists and self._rewrites_bodies):
             return None
+        fields = self._head.fields
+        media_type = fields.text(b"content-type")
         rewriter = request_rewriter(media_type, self._rules.url_map)
         if rewriter is not None:
             rewriter = sparing_content(self.classified, media_type, rewriter)
@@ -174,6 +203,16 @@ class Exchange:
         `length` is the size in bytes of the body as it goes up where all of it is at hand; None where it streams.
         """
         self._take(credentials)
+        fields = self._known.to_server.get(credentials is None) or self._fields_to_server(credentials)
+        if self._head.body_exists:
+            fields = self._framed(fields, length)
+        own = id_lines(fields, self._request_id)
+        if credentials is not None:
+            own = (*own, (b"Authorization", credentials.authorization))
+        return RequestHead(self._head.method, self._target, fields.adding(*own), self._head.body_exists)
+
+    def _fields_to_server(self, credentials: Credentials | None) -> Fields:
+        """Those of the tool as they cross; what depends on this one request is still to be added."""
         rules = self._rules
         # A range counts bytes of the coded representation (RFC 9110 section 14.1.2): there the tool decides.
         decodes = self._rewrites_bodies and b"range" not in self._head.fields
@@ -186,11 +225,8 @@ class Exchange:
         if rules.rewrites and self._head.fields.holds_any(REQUEST_URL_FIELDS):
             names = REQUEST_URL_FIELDS if self._rewrites_bodies else REQUEST_URL_FIELDS - RESOURCE_FIELDS
             fields = _mapped(fields, names, rules.url_map.text_up)
-        if self._head.body_exists:
-            fields = self._framed(fields, length)
-        if credentials is not None:
-            fields = fields.adding((b"Authorization", credentials.authorization))
-        return RequestHead(self._head.method, self._target, fields, self._head.body_exists)
+        self._known.to_server[credentials is None] = fields
+        return fields
 
     def _take(self, credentials: Credentials | None) -> None:
         """Count an attempt with credentials; InternalError for those of another place: they are not sent."""
@@ -251,13 +287,18 @@ class Exchange:
         rules = self._rules
         head = without_token(head, self._credentials)
         fields = response_fields(head.fields, keep_challenges=self._credentials is None)
-        if rules.rewrites and head.fields.holds_any(RESPONSE_MAPPED_FIELDS):
+        if rules.rewrites and not RESPONSE_MAPPED_FIELDS.isdisjoint(head.fields.by_name):
             fields = _mapped(fields, RESPONSE_URL_FIELDS, self._location_down)
             fields = _mapped(fields, RESPONSE_LINK_FIELDS, self._link_down)
         path = self._response_path(head)
         if path is not None:
             fields = transformed(fields, DECODED_VOUCHING_FIELDS if _coding(head.fields) else VOUCHING_FIELDS)
-        fields = shared(answered(fields, self._head.fields), self._head.fields, rules.listener)
+        elif head.status == NOT_MODIFIED and self._rewrites_bodies:
+            fields = not_modified(fields, self._head.fields.text(b"if-none-match"))
+        if _coding(head.fields):
+            fields = varying(fields)
+        fields = fields.adding(*id_lines(head.fields, self._request_id))
+        fields = shared(fields, self._head.fields, rules.listener)
         return _counted(ResponseHead(head.status, head.reason, fields), self.attempts), path
 
     def _response_path(self, head: ResponseHead) -> BodyPath | None:
@@ -316,7 +357,7 @@ class Exchange:
         )
 
     def _is_metadata(self) -> bool:
-        return self.classified.interaction is Interaction.CAPABILITIES
+        return self.classified.interaction is _CAPABILITIES
 
     def _location_down(self, value: bytes) -> bytes:
         return self._rules.url_map.location_down(value, self._local_base)
@@ -326,11 +367,16 @@ class Exchange:
 
 
 def failure(
-    error: ProxyError, head: RequestHead, listener: Listener, attempts: int = 0
+    error: ProxyError,
+    head: RequestHead,
+    listener: Listener,
+    attempts: int = 0,
+    request_id: bytes = b"",
 ) -> tuple[ResponseHead, bytes]:
     """The answer to a request that failed here, in the format that the tool asked for."""
     answer, body = outcome(error, accept=head.fields.text(b"accept"), query=head.target.partition(b"?")[2])
-    answer = replace(answer, fields=shared(answered(answer.fields, head.fields), head.fields, listener))
+    fields = answer.fields.adding(*id_lines(answer.fields, request_id))
+    answer = replace(answer, fields=shared(fields, head.fields, listener))
     return _counted(answer, attempts), body
 
 
@@ -361,7 +407,7 @@ def _asks_for_untouched_bodies(fields: Fields) -> bool:
 
 
 def _coding(fields: Fields) -> str:
-    if b"content-encoding" not in fields:
+    if b"content-encoding" not in fields.by_name:
         return ""
     coding = fields.text(b"content-encoding").strip().lower()
     return "" if coding == "identity" else coding

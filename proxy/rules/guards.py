@@ -208,7 +208,9 @@ def _web_socket(head: RequestHead, _: Listener) -> None:
         raise BadRequest("The request asks for a WebSocket", hint="Use a subscription with a REST hook.")
 
 
-_GUARDS: tuple[Callable[[RequestHead, Listener], None], ...] = (
+Guard = Callable[[RequestHead, Listener], None]
+
+_GUARDS: tuple[Guard, ...] = (
     _version,
     _host,
     _origin,
@@ -223,6 +225,26 @@ _GUARDS: tuple[Callable[[RequestHead, Listener], None], ...] = (
     _web_socket,
 )
 _PREFLIGHT_GUARDS = tuple(check for check in _GUARDS if check not in {_key, _method})
+
+_OF_THE_LINE: tuple[Guard, ...] = (_version, _key, _method, _target_length, _target)
+"""Those of them that look at more than the fields."""
+
+# A target that none of these refuses, if there is no key to be shown in it: almost every one of a FHIR tool.
+_PLAIN_TARGET = re.compile(rb'(?:(?:/[A-Za-z0-9_$-][A-Za-z0-9_$.*-]*)+/?|/)(?:\?[!"$-~]*)?').fullmatch
+
+
+def guard_line(head: RequestHead, listener: Listener) -> None:
+    """The same for a request whose fields have passed the guards before."""
+    if (
+        head.version == (1, 1)
+        and head.method in METHODS
+        and len(head.target) <= LONGEST_TARGET
+        and _PLAIN_TARGET(head.target)
+        and not listener.key
+    ):
+        return
+    for check in _OF_THE_LINE:
+        check(head, listener)
 
 
 def _shown(value: bytes) -> str:

@@ -7,6 +7,7 @@ cross is listed here, completely, and all else passes in its order and spelling.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from ..model import Fields
 
@@ -159,6 +160,8 @@ SECURITY_FIELDS = (
     (b"Referrer-Policy", b"no-referrer"),
 )
 
+_UNCACHED = ((b"Cache-Control", b"no-store"), *SECURITY_FIELDS)
+
 _TO_TOOL_EXCEPT_CHALLENGES = (
     _HOP_BY_HOP
     | frozenset(name.lower() for name, _ in SECURITY_FIELDS)
@@ -233,6 +236,31 @@ RESPONSE_URL_FIELDS = frozenset(
 RESPONSE_LINK_FIELDS = frozenset({b"link"})
 """Towards the tool: each `<...>` is one URL (RFC 8288 section 3)."""
 
+
+class _Crossing(dict[bytes, bytes]):
+    """Field names as they are spelled -> in lower case, empty for those that may not cross.
+
+    It fills as names come, up to a bound: a server repeats its own.
+    """
+
+    _MOST = 1000
+
+    def __init__(self, dropped: frozenset[bytes], prefixes: tuple[bytes, ...]) -> None:
+        super().__init__()
+        self._dropped = dropped
+        self._prefixes = prefixes
+
+    def __missing__(self, name: bytes) -> bytes:
+        lower = name.lower()
+        crossing = b"" if lower in self._dropped or lower.startswith(self._prefixes) else lower
+        if len(self) < self._MOST:
+            self[name] = crossing
+        return crossing
+
+
+_CROSSING_TO_TOOL = _Crossing(_TO_TOOL, _TO_TOOL_PREFIXES)
+_CROSSING_WITH_CHALLENGES = _Crossing(_TO_TOOL_EXCEPT_CHALLENGES, _TO_TOOL_PREFIXES)
+
 # Servers that map fields to CGI variables read X_Auth_User as X-Auth-User.
 _PLAIN_NAME = re.compile(rb"[a-z0-9-]+").fullmatch
 
@@ -275,30 +303,30 @@ def response_fields(fields: Fields, *, keep_challenges: bool) -> Fields:
     `keep_challenges` lets the server's challenges pass, other than those that sign in a connection.
     """
     named = _named_by_connection(fields)
-    dropped = _TO_TOOL_EXCEPT_CHALLENGES if keep_challenges else _TO_TOOL
+    crossing = _CROSSING_WITH_CHALLENGES if keep_challenges else _CROSSING_TO_TOOL
     lines = []
-    cache_control_exists = False
-    for name, value in fields.lines:
-        lower = name.lower()
-        if lower in dropped or lower in named or lower.startswith(_TO_TOOL_PREFIXES):
+    for line in fields.lines:
+        lower = crossing[line[0]]
+        if not lower or lower in named:
             continue
         if lower == b"www-authenticate":
-            kept = _without_connection_bound(value)
+            kept = _without_connection_bound(line[1])
             if kept:
-                lines.append((name, kept))
+                lines.append((line[0], kept))
             continue
-        cache_control_exists = cache_control_exists or lower == b"cache-control"
-        lines.append((name, value))
-    if not cache_control_exists:
-        lines.append((b"Cache-Control", b"no-store"))
-    lines.extend(SECURITY_FIELDS)
+        lines.append(line)
+    lines += SECURITY_FIELDS if b"cache-control" in fields.by_name else _UNCACHED
     return Fields(tuple(lines))
 
 
 def _named_by_connection(fields: Fields) -> frozenset[bytes]:
-    values = fields.get_all(b"connection")
-    names = {name.strip().lower() for value in values for name in value.split(b",")}
-    return frozenset(names - _FOR_ALL_RECIPIENTS)
+    values = fields.by_name.get(b"connection", ())
+    return _named(values[0]) if len(values) == 1 else frozenset().union(*map(_named, values))
+
+
+@lru_cache(maxsize=64)
+def _named(value: bytes) -> frozenset[bytes]:
+    return frozenset({name.strip().lower() for name in value.split(b",")} - _FOR_ALL_RECIPIENTS)
 
 
 def _scheme(value: bytes) -> bytes:

@@ -51,16 +51,53 @@ _TABLE = (
 )
 
 
-def _compiled(pattern: str) -> re.Pattern[str]:
-    return re.compile(re.sub("[A-Z]{2,}", lambda word: _PLACEHOLDERS[word[0]], pattern))
+_OTHER = Classified(Interaction.OTHER)
 
 
-_ROWS = {
-    method: tuple(
-        (_compiled(pattern), interaction) for methods, pattern, interaction in _TABLE if method in methods
-    )
-    for method in _ANY
-}
+class _Rows:
+    """The rows of one method as one pattern, an alternative each; the group that ends last tells which it was."""
+
+    __slots__ = ("_interactions", "_known", "_match")
+
+    _MOST_KNOWN = 1000
+
+    def __init__(self, method: str) -> None:
+        alternatives: list[str] = []
+        self._interactions: dict[int | None, tuple[Interaction, str, str]] = {}
+        self._known: dict[tuple[int | None, tuple[str | None, ...]], Classified] = {}
+        groups = 0
+        for number, (methods, pattern, interaction) in enumerate(_TABLE):
+            if method not in methods:
+                continue
+            text = re.sub("[A-Z]{2,}", lambda word: _PLACEHOLDERS[word[0]], pattern)
+            text = text.replace("(?P<type>", f"(?P<type{number}>")
+            text = text.replace("(?P<operation>", f"(?P<operation{number}>")
+            groups += re.compile(text).groups + 1
+            names = ("type", "operation")
+            first, second = (f"{name}{number}" if f"{name}{number}>" in text else "" for name in names)
+            self._interactions[groups] = (interaction, first, second)
+            alternatives.append(f"(?:{text})()")
+        self._match = re.compile("|".join(alternatives)).fullmatch
+
+    def classified(self, text: str) -> Classified:
+        match = self._match(text)
+        if match is None:
+            return _OTHER
+        row, groups = match.lastindex, match.groups()
+        known = self._known.get((row, groups))
+        if known is None:
+            interaction, resource_type, operation = self._interactions[row]
+            known = Classified(
+                interaction,
+                (resource_type and match[resource_type]) or "",
+                ((operation and match[operation]) or "").lower(),
+            )
+            if len(self._known) < self._MOST_KNOWN:
+                self._known[row, groups] = known
+        return known
+
+
+_ROWS = {method: _Rows(method) for method in _ANY}
 
 
 def classify(method: str, path: bytes) -> Classified:
@@ -68,13 +105,11 @@ def classify(method: str, path: bytes) -> Classified:
 
     `path` is relative to the base URL and without the query; slashes at its ends do not matter.
     """
-    text = unquote_to_bytes(path).decode("latin-1").removeprefix("/").removesuffix("/")
-    for pattern, interaction in _ROWS.get(method, ()):
-        match = pattern.fullmatch(text)
-        if match:
-            found = match.groupdict()
-            return Classified(interaction, found.get("type") or "", (found.get("operation") or "").lower())
-    return Classified(Interaction.OTHER)
+    rows = _ROWS.get(method)
+    if rows is None:
+        return _OTHER
+    text = (unquote_to_bytes(path) if path.find(b"%") >= 0 else path).decode("latin-1")
+    return rows.classified(text.removeprefix("/").removesuffix("/"))
 
 
 _READS = frozenset(

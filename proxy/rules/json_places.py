@@ -35,10 +35,22 @@ _NO_KEY = b'"-"'
 _WHITE = b" \t\r\n"
 _CLOSING = b"}]"
 _USUAL_BEFORE_STRING = (b'"', b' "')
+_ESCAPED = re.compile(rb'\\[\\"]')
 _BRACKET = re.compile(rb"[{}\[\]]")
 _STRING = re.compile(rb'"[^"]*(?:"|\Z)')
 _INERT = bytes(octet for octet in range(256) if octet not in b'"{}[]')
+_NO_MARKS = bytes(octet for octet in range(256) if octet not in b"{}[]:")
+_BETWEEN_MEMBERS = frozenset({b":", b": ", b",", b", "})
 _QUOTE, _COLON, _ARRAY = b'":['
+
+
+def usual_writing(key: str) -> tuple[bytes, ...]:
+    """What ends with the first quote of a string under this key, as most servers write it.
+
+    It tells no less than `JsonPlaces.name`: no backslash stands before the key.
+    """
+    name = key.encode("ascii")
+    return tuple(b'%c"%s"%s' % (before, name, after) for before in b"{, \n\t" for after in (b':"', b': "'))
 
 
 class JsonPlaces:
@@ -202,7 +214,7 @@ def _without_escapes(text: bytes) -> bytes:
     """The text, as long as before, with each quote left delimiting a string and a backslash at its end unpaired."""
     if b'\\"' not in text and not text.endswith(b"\\"):
         return text
-    return text.replace(b"\\\\", b"--").replace(b'\\"', b"--")
+    return _ESCAPED.sub(b"--", text)
 
 
 def _unmatched(brackets: bytes) -> bytes:
@@ -246,13 +258,31 @@ def _holder(near: bytes) -> tuple[bool, str] | None:
     if b"\\" in near:
         return None
     # From outside of a string, quotes pair up to the left whatever is further left.
-    brackets = _last_open(near, len(near), 2)
-    # An object without a key of its own goes by the name of the array that it is in.
-    named = brackets[1:] if brackets and _key_before(near, 0, brackets[0]) is None else brackets[:1]
-    span = _key_before(near, 0, named[0]) if named else None
-    if span is None or (named[0] != brackets[0] and near[named[0]] != _ARRAY):
-        return None
-    return near[brackets[0]] == _ARRAY, near[span[0] : span[1]].decode("utf-8", "replace")
+    texts = near.split(b'"')
+    depth = 0
+    innermost = 0
+    for index in range(len(texts) - 1, 1, -2):
+        if texts[index] in _BETWEEN_MEMBERS:
+            continue
+        marks = texts[index].translate(None, _NO_MARKS)
+        for at in range(len(marks) - 1, -1, -1):
+            mark = marks[at]
+            if mark in _CLOSING:
+                depth += 1
+            elif mark == _COLON:
+                continue
+            elif depth:
+                depth -= 1
+            # An object without a key of its own goes by the name of the array that it is in.
+            elif innermost and mark != _ARRAY:
+                return None
+            elif at and marks[at - 1] == _COLON:
+                return (innermost or mark) == _ARRAY, texts[index - 1].decode("utf-8", "replace")
+            elif innermost:
+                return None
+            else:
+                innermost = mark
+    return None
 
 
 def _string_fragment(text: bytes, plain: bytes, opening: int) -> bytes:

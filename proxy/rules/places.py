@@ -75,6 +75,7 @@ ADDRESSES: dict[str, frozenset[str]] = {
 CALLED_BY_SERVER: dict[str, str] = {
     "address": "Endpoint.address",
     "endpoint": "Subscription.channel.endpoint, Subscription.endpoint or MessageHeader.*.endpoint",
+    "endpointUrl": "MessageHeader.*.endpoint",  # R5
 }
 """Elements that hold a single URL which the server itself calls, now or later. No other element of R4 and R5
 with one of these names holds a URL in a string."""

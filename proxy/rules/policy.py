@@ -28,11 +28,8 @@ class Policy:
         self._base = str(base)
         self._read_only = read_only
         self._allow = frozenset(allow)
-
-    @property
-    def limits(self) -> bool:
+        self.limits = read_only or bool(self._allow)
         """Whether anything is refused."""
-        return self._read_only or bool(self._allow)
 
     def check(self, head: RequestHead, classified: Classified) -> None:
         """Raise RequestRefused for what is not allowed; a batch is for `check_batch`, once it is there."""

@@ -1,4 +1,4 @@
-"""Fields of a representation whose body is changed on its way (RFC 9110 section 7.7)."""
+"""What is said of a body, where it changes on its way through the proxy (RFC 9110 section 7.7)."""
 
 from __future__ import annotations
 
@@ -25,6 +25,27 @@ def transformed(fields: Fields, dropped: Collection[bytes]) -> Fields:
     return Fields(tuple(lines))
 
 
+def not_modified(fields: Fields, known: str) -> Fields:
+    """The fields of a 304, which are those that a 200 would have (RFC 9110 section 15.4.5).
+
+    Whether that was rewritten is told by `known`, the tags that the tool has of it; its size is not known.
+    """
+    lines = []
+    for name, value in fields.without(VOUCHING_FIELDS):
+        weak = _weak(value)
+        is_known = name.lower() == b"etag" and weak.decode("latin-1") in known
+        lines.append((name, weak if is_known else value))
+    return Fields(tuple(lines))
+
+
+def varying(fields: Fields) -> Fields:
+    """Fields that say of a coded answer that another tool may get it in another coding (section 12.5.5)."""
+    told = fields.text(b"vary").lower()
+    if "accept-encoding" in told or "*" in told:
+        return fields
+    return fields.adding((b"Vary", b"Accept-Encoding"))
+
+
 def _weak(etag: bytes) -> bytes:
-    """The validator of a representation that was transformed on the way (RFC 9110 sections 7.7 and 8.8.1)."""
+    """The validator of a representation that was transformed on the way (sections 7.7 and 8.8.1)."""
     return etag if etag.startswith(b"W/") else b"W/" + etag

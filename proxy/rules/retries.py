@@ -105,7 +105,7 @@ class Pace:
 
         Never more than it asked for, even where the clock was set back meanwhile.
         """
-        return max(0.0, min(self._until - now, self._pause))
+        return max(0.0, min(self._until - now, self._pause)) if now < self._until else 0.0
 
     @property
     def limit(self) -> float:

@@ -11,14 +11,15 @@ Policy: down, only values that are addresses by the table in `places`; up, every
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from typing import Protocol
 
-from ..errors import RequestRefused
-from .json_places import JsonPlaces
-from .places import CALLED_BY_SERVER, Structure, is_address
-from .spellings import BEFORE, AddressPattern, can_begin, in_spelling_of, stands_alone
+from .called_by_server import IN_JSON, IN_XML, PatchReading, refuse_what_is_called
+from .json_places import JsonPlaces, usual_writing
+from .key_paths import KeyPaths
+from .places import ADDRESSES, Structure, is_address
+from .spellings import BEFORE, can_begin, stands_alone
 from .urls import UrlMap
 from .xml_places import XmlPlaces
 
@@ -33,6 +34,16 @@ class Rewriter(Protocol):
         """What was held back."""
 
 
+class Pattern(Protocol):
+    """What is looked for in a body."""
+
+    def matches(self, data: bytes) -> Iterator[re.Match[bytes]]:
+        """The matches from left to right."""
+
+    def undecided_from(self, data: bytes) -> int:
+        """Where a match may begin that the end of the data cuts; the length of the data if nowhere."""
+
+
 class _Rewriting:
     """Replaces the matches of a pattern for which `_replacement` gives something."""
 
@@ -41,7 +52,7 @@ class _Rewriting:
     _LOOK_BACK = BEFORE
     """Bytes before a match that `_before_match` gives."""
 
-    def __init__(self, pattern: AddressPattern) -> None:
+    def __init__(self, pattern: Pattern) -> None:
         self._pattern = pattern
         self._held = b""
         self._before = b""
@@ -54,6 +65,17 @@ class _Rewriting:
         return self._pass(self._held, len(self._held)) if self._held else b""
 
     def _pass(self, data: bytes, end: int) -> bytes:
+        pieces, done = self._replaced(data, end)
+        end = max(end, done)
+        self._passed(data, end)
+        self._before = self._before_match(data, end)
+        self._held = data[end:]
+        if not pieces:
+            return data if end == len(data) else data[:end]
+        return b"".join((*pieces, data[done:end]))
+
+    def _replaced(self, data: bytes, end: int) -> tuple[list[bytes], int]:
+        """What becomes of `data` up to the last match before `end` that is replaced, and where that ends."""
         pieces: list[bytes] = []
         done = 0
         for match in self._pattern.matches(data):
@@ -63,13 +85,7 @@ class _Rewriting:
             if replacement is not None:
                 pieces += (data[done : match.start()], replacement)
                 done = match.end()
-        end = max(end, done)
-        self._passed(data, end)
-        self._before = self._before_match(data, end)
-        self._held = data[end:]
-        if not pieces:
-            return data if end == len(data) else data[:end]
-        return b"".join((*pieces, data[done:end]))
+        return pieces, done
 
     def _before_match(self, data: bytes, start: int) -> bytes:
         if start >= self._LOOK_BACK:
@@ -90,34 +106,60 @@ class _Downwards(_Rewriting):
     what it sent, and the way up reverses them.
     """
 
-    __slots__ = ("_accounts", "_delimiter", "_local_base", "_structure", "_value")
+    __slots__ = ("_delimiter", "_local_base", "_structure", "_url_map", "_usual", "_value")
 
-    def __init__(self, url_map: UrlMap, local_base: bytes, structure: Structure) -> None:
+    def __init__(
+        self, url_map: UrlMap, local_base: bytes, structure: Structure, usual: tuple[bytes, ...]
+    ) -> None:
+        """Take what `usual` ends as the beginning of an address, without asking the structure."""
         super().__init__(url_map.theirs)
-        # Asked for each address only where some are other places than the server.
-        self._accounts = url_map if url_map.has_accounts else None
+        self._url_map = url_map
         self._local_base = local_base
         self._structure = structure
+        self._usual = usual
         # Where, in the present data, the rest of a value begins that is being rewritten; None outside of one.
         self._value: int | None = None
         self._delimiter = b""
 
+    def _replaced(self, data: bytes, end: int) -> tuple[list[bytes], int]:
+        theirs = self._url_map.theirs
+        texts = theirs.around_usual(data)
+        if texts is None or len(data) - len(texts[-1]) > end:
+            return super()._replaced(data, end)
+        written = theirs.usual
+        local = self._url_map.address_down(written, self._local_base)
+        pieces: list[bytes] = []
+        at = 0
+        for text in texts[:-1]:
+            at += len(text)
+            if text.endswith(self._usual):
+                self._delimiter = b'"'
+            elif not self._is_local(data, at, stands_alone=True):
+                pieces += (text, written)
+                at += len(written)
+                continue
+            pieces += (text, local)
+            at += len(written)
+            self._value = at
+        return pieces, at
+
     def _replacement(self, data: bytes, match: re.Match[bytes]) -> bytes | None:
-        start = match.start()
-        matched = match[0]
-        last = data[start - 1 : start] if start else self._before[-1:]
-        if last in {b'"', b"'"} and stands_alone(match) and is_address(self._structure, data, start):
-            self._delimiter = last
-        elif (
-            self._value is None
-            or data.find(self._delimiter, self._value, start) >= 0
-            or not can_begin(self._before_match(data, start))
-        ):
+        if not self._is_local(data, match.start(), stands_alone=stands_alone(match)):
             return None
         self._value = match.end()
-        if self._accounts is None:
-            return in_spelling_of(matched, self._local_base)
-        return self._accounts.address_down(matched, self._local_base)
+        return self._url_map.address_down(match[0], self._local_base)
+
+    def _is_local(self, data: bytes, start: int, *, stands_alone: bool) -> bool:
+        """Whether a match that begins at `start` begins an address, or stands in the rest of one."""
+        last = data[start - 1 : start] if start else self._before[-1:]
+        if last in {b'"', b"'"} and stands_alone and is_address(self._structure, data, start):
+            self._delimiter = last
+            return True
+        return (
+            self._value is not None
+            and data.find(self._delimiter, self._value, start) < 0
+            and can_begin(self._before_match(data, start))
+        )
 
     def _passed(self, data: bytes, end: int) -> None:
         self._structure.passed(data, end)
@@ -143,39 +185,80 @@ class _Upwards(_Rewriting):
         before = self._before_match(data, match.start())
         if not can_begin(before[-BEFORE:]):
             return None
-        called = self._called.search(before) if self._called and before[-1:] in {b'"', b"'"} else None
-        if called is not None:
-            element = CALLED_BY_SERVER[(called["name"] or called["path"]).decode("ascii")]
-            # The address is not quoted: it may hold the key.
-            raise RequestRefused(
-                f"the body sets {element} to this proxy's own address",
-                hint="The server would call its own localhost. Give it an address that it can reach.",
-            )
+        if self._called is not None:
+            refuse_what_is_called(self._called, before)
         return self._url_map.address_up(match[0])
 
 
-_NAMES = b"|".join(name.encode("ascii") for name in sorted(CALLED_BY_SERVER))
-_CALLED_IN_JSON = re.compile(
-    rb'(?:"(?P<name>%s)"|"path"\s*:\s*"[^"]*/(?P<path>%s)"\s*,\s*"value")\s*:\s*"\Z' % (_NAMES, _NAMES)
-)
-_CALLED_IN_XML = re.compile(
-    rb"""<(?:[^\s<>:]+:)?(?P<name>%s)\s[^<>]*?value\s*=\s*["']\Z(?P<path>)""" % _NAMES
-)
+class _KeyShown(_Rewriting):
+    """Puts the key before host-relative URLs in values that are addresses."""
+
+    __slots__ = ("_key_paths", "_structure")
+
+    def __init__(self, key_paths: KeyPaths, structure: Structure) -> None:
+        super().__init__(key_paths.theirs)
+        self._key_paths = key_paths
+        self._structure = structure
+
+    def _replacement(self, data: bytes, match: re.Match[bytes]) -> bytes | None:
+        start = match.start()
+        last = data[start - 1 : start] if start else self._before[-1:]
+        if last not in {b'"', b"'"} or not is_address(self._structure, data, start):
+            return None
+        return self._key_paths.before(match[0]) + match[0]
+
+    def _passed(self, data: bytes, end: int) -> None:
+        self._structure.passed(data, end)
+
+
+class _KeyRemoved(_Rewriting):
+    """Takes the key away."""
+
+    __slots__ = ()
+
+    def __init__(self, key_paths: KeyPaths) -> None:
+        super().__init__(key_paths.shown)
+
+    def _replacement(self, data: bytes, match: re.Match[bytes]) -> bytes | None:  # noqa: ARG002
+        return b""
+
+
+class _Chained:
+    """Two rewriters, one after the other."""
+
+    __slots__ = ("_first", "_second")
+
+    def __init__(self, first: Rewriter, second: Rewriter) -> None:
+        self._first = first
+        self._second = second
+
+    def feed(self, chunk: bytes) -> bytes:
+        return self._second.feed(self._first.feed(chunk))
+
+    def flush(self) -> bytes:
+        return self._second.feed(self._first.flush()) + self._second.flush()
+
 
 _JSON = ("application/fhir+json", "application/json", "application/json+fhir", "text/json")
-_PATCH = ("application/json-patch+json", "application/merge-patch+json")
+_JSON_PATCH = "application/json-patch+json"
+_PATCH = (_JSON_PATCH, "application/merge-patch+json")
 _NDJSON = ("application/fhir+ndjson", "application/ndjson", "application/x-ndjson")
 _XML = ("application/fhir+xml", "application/xml", "application/xml+fhir", "text/xml")
 _FORM = ("application/x-www-form-urlencoded",)
 
-_STRUCTURES: dict[str, Callable[[], Structure]] = {
-    **dict.fromkeys((*_JSON, *_PATCH), JsonPlaces),
-    **dict.fromkeys(_NDJSON, lambda: JsonPlaces(by_line=True)),
-    **dict.fromkeys(_XML, XmlPlaces),
+_ALWAYS_IN_JSON = tuple(
+    writing for name, parents in ADDRESSES.items() if not parents for writing in usual_writing(name)
+)
+
+_STRUCTURES: dict[str, tuple[Callable[[], Structure], tuple[bytes, ...]]] = {
+    # what tells the place of a value, and what does so at its beginning without being asked
+    **dict.fromkeys((*_JSON, *_PATCH), (JsonPlaces, _ALWAYS_IN_JSON)),
+    **dict.fromkeys(_NDJSON, (lambda: JsonPlaces(by_line=True), _ALWAYS_IN_JSON)),
+    **dict.fromkeys(_XML, (XmlPlaces, ())),
 }
 _CALLED: dict[str, re.Pattern[bytes] | None] = {
-    **dict.fromkeys((*_JSON, *_PATCH, *_NDJSON), _CALLED_IN_JSON),
-    **dict.fromkeys(_XML, _CALLED_IN_XML),
+    **dict.fromkeys((*_JSON, *_PATCH, *_NDJSON), IN_JSON),
+    **dict.fromkeys(_XML, IN_XML),
     **dict.fromkeys(_FORM, None),
 }
 _ASCII_BASED = frozenset({"", "utf-8", "utf8", "us-ascii", "iso-8859-1", "windows-1252"})
@@ -185,8 +268,15 @@ UTF-16 passes as it is, since no byte of it could be matched."""
 
 def response_rewriter(media_type: str, url_map: UrlMap, local_base: bytes) -> Rewriter | None:
     """A rewriter for an answer's body; None where a body of that type passes untouched (PDF, images, text)."""
-    structure = _STRUCTURES.get(_readable(media_type))
-    return None if structure is None else _Downwards(url_map, local_base, structure())
+    known = _STRUCTURES.get(_readable(media_type))
+    if known is None:
+        return None
+    structure, usual = known
+    downwards = _Downwards(url_map, local_base, structure(), usual)
+    key_paths = url_map.key_paths
+    if key_paths is None or not key_paths.is_in(local_base):
+        return downwards
+    return _Chained(downwards, _KeyShown(key_paths, structure()))
 
 
 def request_rewriter(media_type: str, url_map: UrlMap) -> Rewriter | None:
@@ -195,7 +285,12 @@ def request_rewriter(media_type: str, url_map: UrlMap) -> Rewriter | None:
     Its `feed` and `flush` raise RequestRefused for a body that would make the server call the proxy.
     """
     kind = _readable(media_type)
-    return _Upwards(url_map, _CALLED[kind]) if kind in _CALLED else None
+    if kind not in _CALLED:
+        return None
+    upwards: Rewriter = _Upwards(url_map, _CALLED[kind])
+    if kind == _JSON_PATCH:
+        upwards = _Chained(PatchReading(lambda text: url_map.text_up(text) != text), upwards)
+    return _Chained(upwards, _KeyRemoved(url_map.key_paths)) if url_map.key_paths else upwards
 
 
 @lru_cache(maxsize=64)

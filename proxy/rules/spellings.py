@@ -2,9 +2,10 @@ r"""The ways in which a base URL can be written in what FHIR servers and tools s
 
 Inside JSON, XML, forms, fields and queries the same URL stands as `https://x/fhir`, `https:\/\/x\/fhir`,
 `https:\u002f\u002fx`, `https:&#x2F;&#x2F;x`, `https%3A%2F%2Fx`, `https%253A%252F%252Fx`,
-`HTTPS://X:443/fhir`. One pattern finds them all. Strategy: `bytes.find` looks for the host or port alone, at
-the speed of memory, and only around what it finds does the regular expression look; compiled once, since
-compiling costs more than rewriting a small body.
+`HTTPS://X:443/fhir`. One pattern finds them all. Strategy: the host or port alone is looked for, at the speed
+of memory, and only around what is found does the regular expression look; compiled once, since compiling
+costs more than rewriting a small body. Where there are as many hosts as URLs in the usual spelling, as in
+almost every body, not even that is needed.
 
 Letters, digits and `-._~` are taken to stand for themselves: no encoder that is in use escapes them
 (RFC 3986 section 2.3 forbids it for percent-encoding).
@@ -15,15 +16,19 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from itertools import chain
 
 from ..model import DEFAULT_PORTS, BaseUrl
+from .needles import Needle, needles_of
 
 LEVELS = (0, 1, 2)
 """How often a URL can be percent-encoded: not, inside a query, inside the query of a link inside a query."""
 
 MOST_PORTS = 4
 """HAPI behind a proxy writes a port twice (hapi-fhir#2856, fhircore#1714); nobody was seen to write it thrice."""
+
+MARK_MOUNT = "/u/"
+"""Stands before a mark in the path of a local URL; no FHIR path begins so, since types are capitalized."""
 
 BEFORE = 16
 """Bytes before a match that `can_begin` looks at: an escape and the backslashes that could disarm it."""
@@ -42,6 +47,9 @@ _ENDS = (
 )
 _ENCODED_END = rb"(?:0[9ad]|2[0-46-9abcf]|3[b-f]|5[b-e]|60|7[b-d])"
 _BOUNDARY = rb"(?i:(?=%s|%%(?:25)?%s|\Z))" % (_ENDS, _ENCODED_END)
+_CLEAR_ENDS = frozenset({b"/", b"?", b'"'})
+"""What follows almost every base, and ends it whatever comes next."""
+
 _UNDECIDED_END = rb"(?:\\(?:u[0-9A-Fa-f]{0,3})?|%[0-9A-Fa-f]{0,3}|[.:!]\\?)?\Z"
 
 _NEVER_INSIDE = (b'"', b"}", b">", b"\n", b" ")
@@ -50,8 +58,6 @@ _NEVER_INSIDE = (b'"', b"}", b">", b"\n", b" ")
 _ESCAPE = re.compile(
     rb"(?<!\\)(?:\\\\)*\\(?:[bfnrt]|u(?P<json>[0-9A-Fa-f]{4}))\Z|%(?:25)?(?P<percent>[0-9A-Fa-f]{2})\Z"
 )
-_COLON = re.compile(rb"(?i)\\u003a|&#x3a;|&#58;|%(?:25)?3a|:")
-_SLASH = re.compile(rb"(?i)\\u002f|\\/|&#x2f;|&#47;|%(?:25)?2f|/")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +86,7 @@ def _either(choices: Sequence[_Pieces]) -> _Pieces:
     )
 
 
-def _forms(character: str, level: int) -> tuple[list[str], list[str]]:
+def forms(character: str, level: int) -> tuple[list[str], list[str]]:
     """How a character can be written without, and with, percent-encoding at a level."""
     if character in _STANDS_FOR_ITSELF:
         return [character], []
@@ -120,7 +126,7 @@ def _either_bytes(patterns: Iterable[bytes]) -> bytes:
 def _text(text: str, level: int, *, ignore_case: bool = False) -> _Pieces:
     pieces = _Pieces()
     for character in text:
-        plain, encoded = _forms(character, level)
+        plain, encoded = forms(character, level)
         pieces += _token([*plain, *encoded], ignore_case=ignore_case)
     return pieces
 
@@ -132,18 +138,26 @@ def _after_scheme(level: int) -> _Pieces:
     """
     if not level:
         return _text("://", 0)
-    colon, encoded_colon = (_token(forms) for forms in _forms(":", level))
-    plain_slash, encoded_slash = _forms("/", level)
+    colon, encoded_colon = (_token(written) for written in forms(":", level))
+    plain_slash, encoded_slash = forms("/", level)
     slash = _token([*plain_slash, *encoded_slash])
     return _either([encoded_colon + slash + slash, colon + _token(encoded_slash) + slash])
 
 
-def _address(base: BaseUrl, paths: Sequence[str], level: int) -> _Pieces:
+def _mark(longest: int) -> _Pieces:
+    return _Pieces(rb"[A-Za-z0-9_-]{1,%d}" % longest, rb"[A-Za-z0-9_-]{0,%d}" % longest, longest)
+
+
+def _address(base: BaseUrl, paths: Sequence[str], level: int, longest_mark: int) -> _Pieces:
     host = f"[{base.host}]" if ":" in base.host else base.host
     port = _text(f":{base.port}", level)
     default = DEFAULT_PORTS[base.scheme] == base.port
     boundary = _Pieces(_BOUNDARY, _UNDECIDED_END, 8)
-    ends = [_text(path, level) + boundary for path in sorted(paths, key=len, reverse=True)]
+    longest_first = sorted(paths, key=len, reverse=True)
+    ends = [_text(path, level) + boundary for path in longest_first]
+    if longest_mark:
+        mark = _mark(longest_mark)
+        ends[:0] = [_text(path + MARK_MOUNT, level) + mark + boundary for path in longest_first]
     return (
         _after_scheme(level)
         + _text(host, level, ignore_case=True)
@@ -152,21 +166,28 @@ def _address(base: BaseUrl, paths: Sequence[str], level: int) -> _Pieces:
     )
 
 
-def _needles(bases: Collection[BaseUrl]) -> tuple[bytes, ...]:
-    """Lower-case bytes of which one stands in every match: one port that all share, or the hosts."""
-    ports = {base.port for base in bases}
-    if len(ports) == 1 and not any(base.port == DEFAULT_PORTS[base.scheme] for base in bases):
-        return (b"%d" % ports.pop(),)
-    # The colons of an IPv6 address may be encoded; the longest of what is between them is not.
-    return tuple({max(base.host.split(":"), key=len).encode("ascii") for base in bases})
-
-
-def _lead(base: BaseUrl, needles: Collection[bytes]) -> int:
+def _lead(base: BaseUrl, needles: Collection[Needle]) -> int:
     """The most bytes of a match that can stand before its needle."""
     before_host = len(base.scheme) + max(_after_scheme(level).longest for level in LEVELS)
-    if base.host.encode("ascii") in needles:
+    if any(base.host.encode("ascii") == needle.text for needle in needles):
         return before_host
     return before_host + max(_text(f"[{base.host}]:", level).longest for level in LEVELS)
+
+
+class _Late:
+    """A regular expression that is compiled when it is first needed: some 30 ms, which no start has to wait for."""
+
+    __slots__ = ("_compiled", "_source")
+
+    def __init__(self, source: bytes) -> None:
+        self._source = source
+        self._compiled: re.Pattern[bytes] | None = None
+
+    @property
+    def pattern(self) -> re.Pattern[bytes]:
+        if self._compiled is None:
+            self._compiled = re.compile(self._source)
+        return self._compiled
 
 
 class AddressPattern:
@@ -177,21 +198,27 @@ class AddressPattern:
         "_lettered",
         "_needles",
         "_partial",
-        "_plain",
-        "_plain_lead",
         "_reach",
+        "_usual",
+        "_usual_lead",
         "_whole",
+        "usual",
     )
 
-    def __init__(self, bases: Collection[BaseUrl], *, also: Collection[str] = ()) -> None:
-        """The paths `also` count at each base's origin as well, the longest where several can."""
+    def __init__(
+        self, bases: Collection[BaseUrl], *, also: Collection[str] = (), longest_mark: int = 0
+    ) -> None:
+        """The paths `also` count at each base's origin as well, the longest where several can.
+
+        A mark (see `marks`) of up to `longest_mark` characters belongs to the base before it.
+        """
         longest_first = sorted(set(bases), key=lambda base: len(base.path), reverse=True)
         pieces = _either(
             [
                 _text(scheme, 0, ignore_case=True)
                 + _either(
                     [
-                        _address(base, sorted({base.path, *also}), level)
+                        _address(base, sorted({base.path, *also}), level, longest_mark)
                         for level in LEVELS
                         for base in longest_first
                         if base.scheme == scheme
@@ -200,70 +227,66 @@ class AddressPattern:
                 for scheme in sorted({base.scheme for base in longest_first})
             ]
         )
-        self._whole = re.compile(pieces.whole)
-        self._partial = re.compile(pieces.partial)
+        self._whole = _Late(pieces.whole)
+        self._partial = _Late(pieces.partial)
         self._reach = pieces.longest
-        self._needles = _needles(longest_first)
-        self._lettered = not all(needle.isdigit() for needle in self._needles)
+        self._needles = needles_of(longest_first)
+        self._lettered = any(needle.text != needle.text.upper() for needle in self._needles)
         self._lead = max(_lead(base, self._needles) for base in longest_first)
-        # The usual spelling, looked at first where a needle is found. With several bases one could end where
-        # another goes on.
-        self._plain = None
-        self._plain_lead = 0
-        if len(longest_first) == 1 and not also:
-            plain = str(longest_first[0]).encode("ascii")
-            self._plain = re.compile(re.escape(plain) + rb"(?=[/?\"])")
-            self._plain_lead = plain.find(self._needles[0])
+        first = next(iter(bases))
+        usual = str(first).encode("ascii")
+        is_apart = not any(str(base).startswith(str(first)) for base in bases if base != first)
+        leads = [lead for needle in self._needles if (lead := usual.lower().find(needle.text)) >= 0]
+        counted = sum(needle.count(usual.lower()) for needle in self._needles)
+        self.usual = usual if is_apart and counted == 1 and not also else b""
+        """The first base as it is configured, as almost every body has it; empty where it could be part of another."""
+        self._usual = re.compile(re.escape(usual) + rb"(?=[/?\"])") if self.usual else None
+        self._usual_lead = leads[0] if leads else 0
+
+    def around_usual(self, data: bytes) -> list[bytes] | None:
+        """The texts between the matches, if all are spelled as `usual`; None where `matches` has to tell."""
+        if not self.usual:
+            return None
+        folded = data.lower() if self._lettered else data
+        count = sum(needle.count(folded) for needle in self._needles)
+        if not count:
+            return [data]
+        texts = data.split(self.usual)
+        # A match in another spelling, or of another base, would have a needle as well.
+        if len(texts) != count + 1 or not {text[:1] for text in texts[1:]} <= _CLEAR_ENDS:
+            return None
+        return texts
 
     def matches(self, data: bytes) -> Iterator[re.Match[bytes]]:
         """The matches from left to right; the left boundary is the caller's to judge (`can_begin`)."""
         folded = data.lower() if self._lettered else data
-        if self._plain is not None:
-            yield from self._matches_of_one(data, folded, self._plain)
-            return
-        found = [(at, needle) for needle in self._needles if (at := folded.find(needle)) >= 0]
+        found = self._needles[0].positions(folded)
+        if len(self._needles) > 1:
+            found = iter(sorted(chain(found, *(needle.positions(folded) for needle in self._needles[1:]))))
         position = 0
-        while found:
-            first = found[0][0] if len(found) == 1 else min(found)[0]
-            match = self._whole.search(data, max(position, first - self._lead))
+        for at in found:
+            if at < position:
+                continue
+            begin = at - self._usual_lead
+            match = self._usual.match(data, begin) if self._usual and begin >= position else None
+            match = match or self._whole.pattern.search(data, max(position, at - self._lead))
             if match is None:
                 return
             yield match
             position = match.end()
-            # A needle that lies further on is not looked for again: its search may have taken all the data.
-            found = [
-                (further, needle)
-                for at, needle in found
-                if (further := at if at >= position else folded.find(needle, position)) >= 0
-            ]
 
-    def _matches_of_one(
-        self, data: bytes, folded: bytes, plain: re.Pattern[bytes]
-    ) -> Iterator[re.Match[bytes]]:
-        """The same for one base and one needle, of which most answers hold nothing else than the usual spelling."""
-        needle = self._needles[0]
-        position = 0
-        at = folded.find(needle)
-        while at >= 0:
-            start = at - self._plain_lead
-            match = plain.match(data, start) if start >= position else None
-            if match is None:
-                match = self._whole.search(data, max(position, at - self._lead))
-                if match is None:
-                    return
-            yield match
-            position = match.end()
-            if at < position:
-                at = folded.find(needle, position)
+    def is_all_of(self, url: bytes) -> bool:
+        """Whether a URL is one of the bases, in any spelling, and nothing more."""
+        return self._whole.pattern.fullmatch(url) is not None
 
     def undecided_from(self, data: bytes) -> int:
         """Where a match may begin that the end of the data cuts; the length of the data if nowhere."""
+        if data.endswith(_NEVER_INSIDE):
+            return len(data)
         begin = max(0, len(data) - self._reach)
         for octet in _NEVER_INSIDE:
             begin = data.rfind(octet, begin) + 1 or begin
-        if begin == len(data):
-            return begin
-        match = self._partial.search(data, begin)
+        match = self._partial.pattern.search(data, begin)
         return len(data) if match is None else match.start()
 
 
@@ -281,17 +304,6 @@ def can_begin(before: bytes) -> bool:
     return digits is None or int(digits, 16) not in _CONTINUES_SCHEME
 
 
-def origin_of(matched: bytes) -> bytes:
-    """Scheme, host and ports of a match in their plainest spelling."""
-    scheme, _, host, *_ = _SLASH.split(matched)
-    return (_COLON.sub(b":", scheme + b"//" + host)).lower()
-
-
-def last_segments(matched: bytes, count: int) -> list[bytes]:
-    """The last segments of a match's path in their plainest spelling."""
-    return [_COLON.sub(b":", segment) for segment in _SLASH.split(matched)[-count:]]
-
-
 def is_percent_encoded(matched: bytes) -> bool:
     """Whether a match stands inside the query of another URL, by the first two characters after its scheme."""
     return b"%" in matched[: len("https\\u003a%")]
@@ -300,28 +312,3 @@ def is_percent_encoded(matched: bytes) -> bool:
 def stands_alone(match: re.Match[bytes]) -> bool:
     """Whether a match can be all that is before the path of a URL, and is no part of another URL's query."""
     return not is_percent_encoded(match[0]) and match.string[match.end() : match.end() + 1] != b"%"
-
-
-@lru_cache(maxsize=256)
-def in_spelling_of(matched: bytes, url: bytes) -> bytes:
-    """`url` with its colons, slashes and percent-encoding written as in a match.
-
-    What the match writes in two ways, as in `%3A//`, is written so place by place.
-    """
-    colons, slashes = _COLON.findall(matched), _SLASH.findall(matched)
-    level = max((2 if b"%25" in form else 1 if b"%" in form else 0) for form in (*colons, *slashes))
-    scheme, _, rest = url.decode("ascii").partition("://")
-    written = {":": colons[-1], "/": slashes[-1]}
-    return b"".join(
-        (
-            scheme.encode("ascii"),
-            colons[0],
-            *slashes[:2],
-            *(written.get(character) or _encoded(character, level) for character in rest),
-        )
-    )
-
-
-def _encoded(character: str, level: int) -> bytes:
-    _, encoded = _forms(character, level)
-    return (encoded[0].upper() if encoded else character).encode("ascii")

@@ -45,7 +45,7 @@ _UNTOLD_TYPES = frozenset({"", "application/octet-stream"})
 """What an account says of a file whose writer has not named its type."""
 
 
-def exchange_of(head: RequestHead, rules: ServerRules) -> Exchange:
+def exchange_of(head: RequestHead, rules: ServerRules, request_id: bytes = b"") -> Exchange:
     """The exchange that a request begins: with the server, or with a storage account.
 
     RequestRefused means that nothing may be sent.
@@ -53,8 +53,8 @@ def exchange_of(head: RequestHead, rules: ServerRules) -> Exchange:
     if rules.config.export_storage:
         _, target = rules.listener.without_key(head.target)
         if rules.url_map.storage_target(target) is not None:
-            return StorageExchange(head, rules)
-    return Exchange(head, rules)
+            return StorageExchange(head, rules, request_id)
+    return Exchange(head, rules, request_id)
 
 
 class StorageExchange(Exchange):
@@ -106,8 +106,8 @@ class StorageExchange(Exchange):
         )
         lines = [line for line in fields.lines if line[0].lower() in _TO_STORAGE]
         lines.append((b"x-ms-version", STORAGE_VERSION))
-        request_id = self._head.fields.get(b"x-request-id")
-        if request_id is not None:
+        request_id = self._head.fields.get(b"x-request-id") or self._request_id
+        if request_id:
             lines.append((b"x-ms-client-request-id", request_id))
         if credentials is not None:
             lines.append((b"Authorization", credentials.authorization))

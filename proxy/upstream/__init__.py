@@ -31,7 +31,7 @@ from .pool import Pool
 from .timeouts import Timeouts
 from .tls import tls_context
 from .tunnel import Tunnel, tunnel_for
-from .writing import RequestMessage, request_message
+from .writing import request_message
 
 __all__ = ["MAX_CONNECTIONS", "Answer", "Timeouts", "Tunnel", "Upstream", "tls_context", "tunnel_for"]
 
@@ -74,20 +74,18 @@ class Upstream:
         be sent.
         """
         started = perf_counter()
-        answer = await self._answer(request_message(head, body_exists=body is not None), body)
-        answer.waited = perf_counter() - started
-        return answer
-
-    async def _answer(self, message: RequestMessage, body: AsyncIterator[bytes] | None) -> Answer:
+        message = request_message(head, body_exists=body is not None)
         connection = await self._pool.acquire(math.inf if message.idempotent else self._timeouts.fresh)
         try:
-            return await connection.exchange(message, body)
+            answer = await connection.exchange(message, body)
         except StaleConnectionError:
             if not message.idempotent:
                 raise
-        # The server had closed the connection before it saw the request.
-        connection = await self._pool.acquire(0)
-        return await connection.exchange(message, body)
+            # The server had closed the connection before it saw the request.
+            connection = await self._pool.acquire(0)
+            answer = await connection.exchange(message, body)
+        answer.waited = perf_counter() - started
+        return answer
 
     async def close(self) -> None:
         """Close all connections, with whatever runs on them."""

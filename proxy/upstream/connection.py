@@ -7,15 +7,15 @@ would become the answer to the next one, some other patient's: it closes the con
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Protocol, cast
 
 from ..errors import BadRequest, ProxyError, UpstreamProtocolError, UpstreamTimeout, UpstreamUnreachable
 from .body import Answer
-from .probing import Road, end_is_signed, has_input
+from .probing import Road, end_is_signed, input_of
 from .reading import ResponseReader
 from .timeouts import Timeouts
-from .writing import LAST_CHUNK, Framing, RequestMessage
+from .writing import CHUNKED, LAST_CHUNK, NO_BODY, RequestMessage
 
 
 class StaleConnectionError(UpstreamUnreachable):
@@ -45,7 +45,7 @@ class Connection(asyncio.Protocol):
         self._keeper = keeper
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
-        self._descriptor = -1
+        self._has_input: Callable[[], bool] | None = None
         self._used = False
         # The exchange under way; `_arrival` is its identity as well.
         self._arrival: asyncio.Future[Answer] | None = None
@@ -67,7 +67,7 @@ class Connection(asyncio.Protocol):
     @property
     def is_quiet(self) -> bool:
         """Whether it is open and nothing has arrived on it, not even unseen by the event loop."""
-        return not self.closed and not has_input(self._descriptor)
+        return not (self.closed or self._has_input is None or self._has_input())
 
     async def exchange(self, message: RequestMessage, body: AsyncIterator[bytes] | None) -> Answer:
         """Send a request and wait for the head of its answer; `body` is no longer read when this ends.
@@ -81,7 +81,7 @@ class Connection(asyncio.Protocol):
         arrival: asyncio.Future[Answer] = self._loop.create_future()
         self._arrival = arrival
         self._reader = ResponseReader(message.method, self._where)
-        self._request_done = message.framing is Framing.NONE
+        self._request_done = message.framing is NO_BODY
         self._answer_begun = self._body_begun = False
         self._since = self._loop.time()
         if self._timer is None:
@@ -125,7 +125,7 @@ class Connection(asyncio.Protocol):
         if self.closed:
             self._transport.abort()
         else:
-            self._descriptor = transport.get_extra_info("socket").fileno()
+            self._has_input = input_of(transport.get_extra_info("socket").fileno())
             self.road, self.opened_at = Road.of(transport), self._loop.time()
 
     def data_received(self, data: bytes) -> None:
@@ -214,7 +214,7 @@ class Connection(asyncio.Protocol):
         if message.waits_for_continue and self._reader is not None and not self._reader.continued:
             self._continued = self._loop.create_future()
             await asyncio.wait({self._continued}, timeout=self._timeouts.expect)
-        chunked = message.framing is Framing.CHUNKED
+        chunked = message.framing is CHUNKED
         remaining = message.length
         self._request_done = not chunked and not remaining
         self._body_begun = self._client_is_next = True

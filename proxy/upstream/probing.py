@@ -12,17 +12,17 @@ from dataclasses import dataclass
 
 if hasattr(select, "poll"):
 
-    def has_input(descriptor: int) -> bool:
-        """Whether bytes, or the end, have arrived at a socket without being read yet."""
+    def input_of(descriptor: int) -> Callable[[], bool]:
+        """Asks whether bytes, or the end, have arrived at a socket without being read yet."""
         poll = select.poll()
         poll.register(descriptor, select.POLLIN)
-        return bool(poll.poll(0))
+        return lambda: bool(poll.poll(0))
 
 else:  # Windows, whose select takes any descriptor; elsewhere it fails from 1024 on
 
-    def has_input(descriptor: int) -> bool:
-        """Whether bytes, or the end, have arrived at a socket without being read yet."""
-        return bool(select.select([descriptor], [], [], 0)[0])
+    def input_of(descriptor: int) -> Callable[[], bool]:
+        """Asks whether bytes, or the end, have arrived at a socket without being read yet."""
+        return lambda: bool(select.select([descriptor], [], [], 0)[0])
 
 
 def end_is_signed(transport: asyncio.Transport) -> bool:

@@ -36,6 +36,10 @@ class _End(Enum):
     CONNECTION = 3
 
 
+# By name each time they are looked up by a function in Python, until 3.12.
+_LENGTH, _CHUNKS, _CONNECTION = _End
+
+
 class ResponseReader:
     """Reads one final response to a request with the given method; `where` names the server in errors.
 
@@ -90,7 +94,7 @@ class ResponseReader:
         self._message_done = False
         self._surplus = False
         self._http_1_0 = False
-        self._end = _End.CONNECTION
+        self._end = _CONNECTION
         self._remaining = 0
         self._barren = 0
 
@@ -105,7 +109,7 @@ class ResponseReader:
             data = self._read_heads(data)
             if not data or self.head is None:
                 return b""
-        if self._end is _End.LENGTH:
+        if self._end is _LENGTH:
             size = len(data)
             if size < self._remaining:
                 self._remaining -= size
@@ -115,13 +119,13 @@ class ResponseReader:
                 return data
             self.persistent = False
             return data[: self._remaining]
-        if self._end is _End.CHUNKS:
+        if self._end is _CHUNKS:
             return self._read_chunks(data)
         return data
 
     def feed_eof(self) -> bool:
         """Take the orderly end of the connection; whether the response is complete by it."""
-        if self.head is not None and self._end is _End.CONNECTION:
+        if self.head is not None and self._end is _CONNECTION:
             self.complete = True
         return self.complete
 
@@ -175,7 +179,7 @@ class ResponseReader:
         return data
 
     def _read_head(self, data: bytes) -> None:
-        if b"\0" in data:
+        if data.find(b"\0") >= 0:
             raise self._error("a head that holds NUL")
         try:
             self._parser.feed_data(data)
@@ -192,10 +196,10 @@ class ResponseReader:
             raise self._error("a reason phrase that holds control characters")
         if status >= 200:
             self._http_1_0 = self._parser.get_http_version() == "1.0"
-            self._frame(status)
-            if self._end is not _End.CHUNKS:
+            fields = self._frame(status)
+            if self._end is not _CHUNKS:
                 self._release_parser()
-            self.head = ResponseHead(status, self._reason, Fields(tuple(self._lines)))
+            self.head = ResponseHead(status, self._reason, fields)
             return
         self.continued = self.continued or status == 100
         self._interim_bytes += len(data)
@@ -203,41 +207,38 @@ class ResponseReader:
         self._lines = []
         self._headers_done = False
 
-    def _frame(self, status: int) -> None:
-        """Decide where the body ends (RFC 9112 section 6.3) and whether the connection goes on (9.3)."""
-        lengths: list[bytes] = []
-        codings: list[bytes] = []
-        options: list[bytes] = []
-        for name, value in self._lines:
-            lower = name.lower()
-            if lower == b"content-length":
-                lengths.append(value)
-            elif lower == b"transfer-encoding":
-                codings.append(value.lower())
-            elif lower == b"connection":
-                options += [option.strip(b" \t") for option in value.lower().split(b",")]
-            elif lower == b"keep-alive":
-                self.idle_limit = _timeout(value)
+    def _frame(self, status: int) -> Fields:
+        """The fields. Decide where the body ends (RFC 9112 section 6.3), and whether the connection goes on (9.3)."""
+        fields = Fields(tuple(self._lines))
+        values = fields.by_name.get
+        lengths = values(b"content-length", ())
+        codings = values(b"transfer-encoding", ())
+        options = values(b"connection", ())
+        if options and options != (b"keep-alive",):
+            options = tuple(option.strip(b" \t") for one in options for option in one.lower().split(b","))
+        for value in values(b"keep-alive", ()):
+            self.idle_limit = _timeout(value)
         self.persistent = b"close" not in options and (not self._http_1_0 or b"keep-alive" in options)
         # llhttp refuses most of these too; as they decide which bytes are whose, they stand here as well.
         if len(lengths) + len(codings) > 1:
             raise self._error("more than one Content-Length or Transfer-Encoding")
         if lengths and not (lengths[0].isdigit() and len(lengths[0]) < 19):
             raise self._error("a Content-Length that is not a number")
-        if codings and (codings[0] != b"chunked" or self._http_1_0):
+        if codings and (codings[0].lower() != b"chunked" or self._http_1_0):
             raise self._error("a Transfer-Encoding other than chunked")
         if self._without_body or status in {204, 304}:
             self.length = 0
             self.complete = True
-            self._end = _End.LENGTH
+            self._end = _LENGTH
         elif codings:
-            self._end = _End.CHUNKS
+            self._end = _CHUNKS
         elif lengths:
             self.length = self._remaining = int(lengths[0])
             self.complete = self.length == 0
-            self._end = _End.LENGTH
+            self._end = _LENGTH
         else:
             self.persistent = False
+        return fields
 
     def _read_chunks(self, data: bytes) -> bytes:
         try:

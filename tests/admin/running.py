@@ -7,10 +7,11 @@ import socket
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from proxy.admin import AdminListener, Metrics
+from proxy.auth import Seams
 from proxy.config import ListenAddress, ServerConfig
 from proxy.sandbox import Sandbox
 from proxy.sandbox.tenant import SECRET, SERVICE
@@ -33,16 +34,23 @@ class Operated:
 
 @asynccontextmanager
 async def operated(
-    base_url: str, *, address: str = "127.0.0.1:0", admin_port: int = 0, **settings: object
+    base_url: str,
+    *,
+    address: str = "127.0.0.1:0",
+    admin_port: int = 0,
+    seams: Seams | None = None,
+    **settings: object,
 ) -> AsyncIterator[Operated]:
     config = {"base_url": base_url, "listen": "127.0.0.1:0", "auth": "anonymous", **settings}
     metrics, stopped = Metrics(), asyncio.Event()
-    proxy = Proxy(ServerConfig.model_validate(config), unattended(), metrics=metrics)
-    admin = AdminListener([proxy.watch], metrics, stopped.set)
+    admin = AdminListener(metrics, stopped.set)
+    seams = replace(seams or unattended(), page=lambda: admin.page_of(1))
+    proxy = Proxy(ServerConfig.model_validate(config), seams, metrics=metrics)
+    admin.watches = [proxy.watch]
     bound = socket.create_server(("127.0.0.1", admin_port))
     try:
-        await proxy.start()
         await admin.start(ListenAddress.parse(address), [bound])
+        await proxy.start()
         yield Operated(proxy, f"http://127.0.0.1:{bound.getsockname()[1]}", stopped)
     finally:
         await proxy.stop(0)
@@ -50,7 +58,9 @@ async def operated(
 
 
 @asynccontextmanager
-async def operated_before(sandbox: Sandbox, **settings: object) -> AsyncIterator[Operated]:
+async def operated_before(
+    sandbox: Sandbox, seams: Seams | None = None, **settings: object
+) -> AsyncIterator[Operated]:
     """As `operated`, signed in to the sandbox as an application."""
     with tempfile.TemporaryDirectory() as folder:
         ca_file = Path(folder) / "ca.pem"
@@ -62,5 +72,5 @@ async def operated_before(sandbox: Sandbox, **settings: object) -> AsyncIterator
             "client_secret": SECRET,
             "ca_bundle": str(ca_file),
         }
-        async with operated(sandbox.fhir.base_url, **{**signed_in, **settings}) as running:
+        async with operated(sandbox.fhir.base_url, seams=seams, **{**signed_in, **settings}) as running:
             yield running

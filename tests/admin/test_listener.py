@@ -17,7 +17,7 @@ from proxy.sandbox.tenant import SECRET, SERVICE
 from ..fakes.byte_server import Peer, byte_server
 from .running import operated, operated_before
 
-PATHS = ("/", "/style.css", "/healthz", "/readyz", "/metrics", "/api/status")
+PATHS = ("/", "/style.css", "/page.js", "/parts", "/healthz", "/readyz", "/metrics", "/api/status")
 
 
 @pytest.fixture

@@ -11,13 +11,18 @@ from html.parser import HTMLParser
 import pytest
 from aiohttp import ClientSession
 
-from proxy.admin.page import SNIPPETS, STYLE, URL_PLACE, Snippet, page
+from proxy.admin.page import STYLE, page, shown
+from proxy.admin.snippets import SNIPPETS, URL_PLACE, Snippet
+from proxy.admin.traffic import Traffic
 from proxy.sandbox import Sandbox
 from proxy.sandbox.tenant import SERVICE
 
 from ..running import proxy_before
 from .running import operated, operated_before
 
+KEY = "the-key-of-the-process"
+SIGN_IN = {"methods": ["interactive", "device-code"], "account": "", "is_open": False, "invitation": None}
+NOW = 1_800_000_005.0
 EVIL = "<script>alert(1)</script>\"'&"
 
 
@@ -33,12 +38,23 @@ def server(**facts: object) -> dict[str, object]:
         "tenant": "",
         "token_valid_until": None,
         "last_problem": None,
+        "warnings": [],
+        "sign_in": SIGN_IN,
+        "traffic": shown(Traffic(), NOW),
         **facts,
     }
 
 
-def shown(*servers: dict[str, object]) -> str:
-    return page({"version": "1.2.3", "ready": all(one["ready"] for one in servers), "servers": servers})
+def rendered(*servers: dict[str, object]) -> str:
+    numbered = [{**server, "number": number} for number, server in enumerate(servers, 1)]
+    status = {"version": "1.2.3", "ready": all(one["ready"] for one in servers)}
+    return page(status, numbered, KEY)
+
+
+def invited(**facts: object) -> dict[str, object]:
+    """A server where somebody is asked to sign in."""
+    asked = {"method": None, "text": "Sign in", "address": "", "code": "", "expires_at": None, **facts}
+    return server(ready=False, why="Nobody.", sign_in={**SIGN_IN, "is_open": True, "invitation": asked})
 
 
 class Read(HTMLParser):
@@ -56,7 +72,7 @@ class Read(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.elements.append(tag)
         self.attributes += attrs
-        if tag not in {"meta", "link"}:
+        if tag not in {"meta", "link", "input"}:
             self.open.append(tag)
 
     def handle_endtag(self, tag: str) -> None:
@@ -74,16 +90,21 @@ TELLING = [
     ({"tenant": "contoso.example"}, "contoso.example"),
     ({"token_valid_until": "2026-11-22T17:00:00+00:00"}, "2026-11-22T17:00:00+00:00"),
     ({"last_problem": {"at": "2026-11-22T17:00:00+00:00", "message": "No.", "hint": "Do."}}, "No. Do."),
+    ({"warnings": [{"message": "The audience is off.", "hint": "Set --audience."}]}, "off. Set --audience."),
+    ({"ready": False}, "fhir-auth-proxy doctor https://fhir.example"),
+    ({}, "Sign in with the browser"),
+    ({"sign_in": {**SIGN_IN, "account": "ada"}}, "Switch account"),
+    ({}, "No tool has asked for anything yet."),
 ]
 
 
 @pytest.mark.parametrize(("facts", "words"), TELLING)
 def test_page_tells(facts: dict[str, object], words: str) -> None:
-    assert words in Read(shown(server(**facts))).words
+    assert words in Read(rendered(server(**facts))).words
 
 
 def test_every_server_has_its_part_with_its_own_address() -> None:
-    text = Read(shown(server(local_url="http://localhost:1"), server(local_url="http://localhost:2")))
+    text = Read(rendered(server(local_url="http://localhost:1"), server(local_url="http://localhost:2")))
 
     assert 2 == text.elements.count("section")
     assert all(f"curl 'http://localhost:{port}/Patient?_count=2'" in text.words for port in (1, 2))
@@ -96,25 +117,66 @@ def test_every_server_has_its_part_with_its_own_address() -> None:
         {"account": EVIL, "tenant": EVIL, "token_valid_until": EVIL},
         {"last_problem": {"at": EVIL, "message": EVIL, "hint": EVIL}},
         {"base_url": EVIL, "local_url": EVIL, "method": EVIL},
+        {"warnings": [{"message": EVIL, "hint": EVIL}]},
+        invited(text=EVIL, address=EVIL, code=EVIL, expires_at=EVIL),
+        invited(method="interactive", address=EVIL),
     ],
 )
 def test_what_others_say_is_text(facts: dict[str, object]) -> None:
-    read = Read(shown(server(**facts)))
+    read = Read(rendered(server(**facts)))
 
     assert EVIL in read.words
-    assert "script" not in read.elements
+    assert ["/page.js"] == [value for name, value in read.attributes if name == "src"]
+    assert 1 == read.elements.count("script")
     assert not [name for name, _ in read.attributes if name.startswith("on") or name == "style"]
 
 
 def test_page_is_whole_and_named() -> None:
-    read = Read(shown(server()))
+    read = Read(rendered(server()))
 
     assert [] == read.open
     assert ("lang", "en") in read.attributes
-    assert ["h1", "h2", "h3"] == [element for element in read.elements if re.fullmatch("h[1-6]", element)]
+    assert ["h1", "h2", "h3", "h3", "h3"] == [
+        element for element in read.elements if re.fullmatch("h[1-6]", element)
+    ]
     assert [] == [
         value for name, value in read.attributes if name in {"href", "src"} and not value.startswith("/")
     ]
+
+
+@pytest.mark.parametrize(
+    "address", ["javascript:alert(1)", "http://evil.example", "http://localhost.evil.example/", "data:,x"]
+)
+def test_only_sign_in_pages_are_led_to(address: str) -> None:
+    read = Read(rendered(invited(method="interactive", address=address)))
+
+    assert [] == [value for name, value in read.attributes if name == "href" and value == address]
+
+
+def test_device_code_is_large_and_a_picture() -> None:
+    asked = invited(
+        method="device-code",
+        address="https://login.example/device",
+        code="ABCD1234",
+        expires_at="2026-11-22T17:00:00+00:00",
+    )
+    read = Read(rendered(asked))
+
+    assert "ABCD1234" in read.words
+    assert ("aria-label", "QR code of https://login.example/device") in read.attributes
+    assert "svg" in read.elements
+
+
+def test_nobody_signs_in_where_none_can() -> None:
+    read = Read(rendered(server(sign_in={**SIGN_IN, "methods": []})))
+
+    assert "Sign in with" not in read.words
+
+
+def test_every_form_brings_the_key() -> None:
+    for facts in (server(), server(sign_in={**SIGN_IN, "account": "ada"}), invited()):
+        read = Read(rendered(facts))
+        assert read.elements.count("form") == read.attributes.count(("value", KEY))
 
 
 def luminance(colour: str) -> float:
@@ -130,8 +192,8 @@ def luminance(colour: str) -> float:
 THEMES = dict(zip(("light", "dark"), re.findall(r":root \{(.*?)\}", STYLE, re.DOTALL), strict=True))
 
 
-@pytest.mark.parametrize("ink", ["ink", "quiet", "good", "bad", "link"])
-@pytest.mark.parametrize("ground", ["ground", "panel"])
+@pytest.mark.parametrize("ink", ["ink", "quiet", "good", "bad", "waiting", "link"])
+@pytest.mark.parametrize("ground", ["ground", "panel", "raised"])
 @pytest.mark.parametrize("theme", THEMES.values(), ids=THEMES)
 def test_words_stand_out(theme: str, ground: str, ink: str) -> None:
     colours = dict(re.findall(r"--(\w+): #(\w+);", theme))

@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from proxy.admin.watching import REACHED_FOR, ServerWatch
+from proxy.auth import Seams
 from proxy.config import ServerConfig
 from proxy.errors import (
     AuthenticationFailed,
@@ -27,6 +28,7 @@ from proxy.model import (
 )
 
 from ..fakes.clock import FakeClock
+from ..running import NoBrowser
 
 SERVER = "https://fhir.example"
 AWAY = UpstreamUnreachable("https://fhir.example cannot be reached.", hint="Is it on?")
@@ -85,7 +87,9 @@ class World:
         self.sign_in = FakeSignIn(gives)
         self.server = FakeServer(status)
         config = ServerConfig.model_validate({"base_url": SERVER, "auth": auth, **settings})
-        self.watch = ServerWatch(config, self.sign_in, self.server, self.clock, attended=attended)
+        seams = Seams(self.clock, NoBrowser(), lambda line: None, attended, self.server)
+        self.watch = ServerWatch(config, self.sign_in, seams)
+        self.watch.local_url = "http://localhost:8080"
 
 
 def finished(failed: ProxyError | None = None, *, status: int = 200) -> FinishedExchange:
@@ -125,6 +129,13 @@ async def test_auto_with_an_identity_signs_in_for_a_probe() -> None:
     world = World("auto", token(), client_id="app", client_secret="secret", tenant="t.example")
 
     assert "" == await world.watch.unready()
+
+
+async def test_not_ready_before_it_listens() -> None:
+    world = World("anonymous")
+    world.watch.local_url = ""
+
+    assert "The proxy is starting." == await world.watch.unready()
 
 
 async def test_open_server_stays_ready_without_being_asked_again() -> None:

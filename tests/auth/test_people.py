@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from proxy.auth import Seams, authenticator
+from proxy.auth import Seams, authenticator, desk_of
 from proxy.errors import ProxyError, SignInRequired
 from proxy.sandbox.tenant import (
     CLINIC,
@@ -110,9 +110,9 @@ async def test_after_a_refused_account_another_one_can_sign_in(
         await token_of(signing)
     clock.advance(10)
     waiter = asyncio.create_task(token_of(signing))
-    await until(lambda: len(tenant.requests) > 0 and not waiter.done() and signing.inner._person._where)
+    await until(lambda: desk_of(signing).invitation)
     browser.username = MEMBER.username
-    where = signing.inner._person._where.rpartition(" ")[2]
+    where = desk_of(signing).invitation.address
     async with browser._session.get(where, allow_redirects=False) as response:
         address = response.headers["Location"]
     await browser.visit(address)

@@ -6,6 +6,7 @@ import pytest
 
 from proxy.auth import Seams
 from proxy.auth.entra import Entra
+from proxy.auth.flows import Invitation, Start
 from proxy.auth.person import Announce, PersonalSource
 from proxy.auth.registration import Permission, authority_when_needed, registration
 from proxy.auth.sources import AccessToken
@@ -22,9 +23,11 @@ class FakeWay:
 
     def __init__(self) -> None:
         self.outcome: asyncio.Future[AccessToken | ProxyError] = asyncio.get_running_loop().create_future()
+        self.starts: list[Start] = []
 
-    async def sign_in(self, announce: Announce) -> AccessToken:
-        announce("Sign in at the gate.")
+    async def sign_in(self, start: Start, announce: Announce) -> AccessToken:
+        self.starts.append(start)
+        announce(Invitation("Sign in at the gate"))
         outcome = await self.outcome
         if isinstance(outcome, ProxyError):
             raise outcome
@@ -42,7 +45,7 @@ async def source(person_settings: Settings, seams: Seams, way: FakeWay) -> Perso
     entra = Entra(
         authority_when_needed(config, seams.probe), registration(config, Permission.PERSON), seams.clock
     )
-    return PersonalSource(config, seams, entra, way)
+    return PersonalSource(config, seams, entra, {"interactive": way}, lambda: Start("interactive"))
 
 
 async def test_nobody_is_awaited_outside_a_sign_in(source: PersonalSource, way: FakeWay) -> None:

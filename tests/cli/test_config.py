@@ -79,6 +79,19 @@ def test_secret_is_shown_masked_and_cannot_be_pasted() -> None:
     assert "token" not in tomllib.loads(shown)["server"][0]
 
 
+def test_password_in_the_url_of_the_token_cache_is_masked() -> None:
+    key = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
+    shown = show(
+        URL,
+        FHIR_AUTH_PROXY_TOKEN_CACHE="rediss://ada:not-for-eyes@cache/1",
+        FHIR_AUTH_PROXY_TOKEN_CACHE_KEY=key,
+    )
+
+    assert 'token_cache = "rediss://********@cache/1"' in shown
+    assert "not-for-eyes" not in shown
+    assert key not in shown
+
+
 def test_every_server_is_shown(tmp_path: Path) -> None:
     file = tmp_path / "c.toml"
     file.write_text(

@@ -49,10 +49,16 @@ def hapi_command() -> list[str]:
 
 def node_command() -> list[str]:
     """What runs node/tour.js, its packages installed by npm."""
-    node, npm = needed("node"), needed("npm")
-    if not _is_newer(NODE / "node_modules" / ".package-lock.json", [NODE / "package.json"]):
-        _build([npm, "install", "--ignore-scripts", "--no-audit", "--no-fund", "--prefer-offline"], NODE)
-    return [node, str(NODE / "tour.js")]
+    node_modules(NODE)
+    return [needed("node"), str(NODE / "tour.js")]
+
+
+def node_modules(folder: Path) -> Path:
+    """What npm installs for the package.json of a folder."""
+    npm, modules = needed("npm"), folder / "node_modules"
+    if not _is_newer(modules / ".package-lock.json", [folder / "package.json"]):
+        _build([npm, "install", "--ignore-scripts", "--no-audit", "--no-fund", "--prefer-offline"], folder)
+    return modules
 
 
 def smart_fetch_command() -> list[str]:

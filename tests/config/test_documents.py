@@ -11,6 +11,7 @@ from proxy.config.layers import file_layer
 from proxy.config.resolve import resolve
 from proxy.config.settings import SETTINGS
 
+SECRETS = {"client_secret", "client_certificate_password", "github_token", "key", "token", "token_cache_key"}
 ROOT = Path(__file__).parents[2]
 FILES = sorted((ROOT / "config").glob("*.toml"))
 TABLE_START, TABLE_END = "<!-- settings: start -->\n", "<!-- settings: end -->"
@@ -81,7 +82,7 @@ def test_schema_describes_the_settings_of_a_server() -> None:
 def test_schema_marks_secrets_alone_as_write_only() -> None:
     marked = {key for key, value in properties(json_schema()).items() if value.get("writeOnly")}
 
-    assert {"client_secret", "client_certificate_password", "github_token", "key", "token"} == marked
+    assert SECRETS == marked
 
 
 @pytest.mark.parametrize(

@@ -351,6 +351,22 @@ WRONG = [
         ),
     ),
     (
+        'token_cache = "rediss://:word@cache"',
+        (
+            'token_cache = "rediss://********@cache" (file c.toml) needs a key that seals what is kept there: '
+            "token_cache_key_file (--token-cache-key-file, FHIR_AUTH_PROXY_TOKEN_CACHE_KEY_FILE) or "
+            "token_cache_key (FHIR_AUTH_PROXY_TOKEN_CACHE_KEY)"
+        ),
+    ),
+    (
+        'token_cache = "redis//:wo/rd@cache"',
+        (
+            'token_cache = "********@cache" (file c.toml) is neither one of auto, encrypted, file, none nor a URL '
+            "rediss://[user:password@]host[:port][/database], with what is no letter or digit in user and password "
+            "percent-encoded"
+        ),
+    ),
+    (
         'github_token_url = "https://t.example/x?api-version=2.0"',
         (
             'github_token_url = "https://t.example/x?********" (file c.toml) needs the other of GitHub\'s two '

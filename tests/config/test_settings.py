@@ -6,6 +6,8 @@ from pydantic import ValidationError
 from proxy.config import Config, ServerConfig
 from proxy.config.settings import SETTINGS
 
+SECRETS = {"client_secret", "client_certificate_password", "github_token", "key", "token", "token_cache_key"}
+
 
 def test_every_setting_is_described_in_a_sentence() -> None:
     assert [key for key, setting in SETTINGS.items() if not setting.description.endswith(".")] == []
@@ -37,10 +39,17 @@ def test_names_follow_one_rule(key: str, flag: str, variable: str) -> None:
     assert (flag, variable) == (SETTINGS[key].flag, SETTINGS[key].variable)
 
 
+def test_password_is_not_in_the_text_of_a_model() -> None:
+    server = ServerConfig(
+        base_url="https://h", token_cache="rediss://:word@cache", token_cache_key="seal-key"
+    )
+
+    assert "word@" not in repr(server)
+    assert "seal-key" not in repr(server)
+
+
 def test_kinds_come_from_the_models() -> None:
-    assert {"client_secret", "client_certificate_password", "github_token", "key", "token"} == {
-        key for key, setting in SETTINGS.items() if setting.is_secret
-    }
+    assert SECRETS == {key for key, setting in SETTINGS.items() if setting.is_secret}
     assert {"aliases", "allow", "allow_origins", "allowed_hosts", "command", "export_storage"} == {
         key for key, setting in SETTINGS.items() if setting.is_list
     }

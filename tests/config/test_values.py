@@ -16,6 +16,7 @@ from proxy.config.values import (
     ListenAddress,
     ListenSetting,
     Tenant,
+    TokenCache,
     UrlSetting,
 )
 from proxy.model import BaseUrl
@@ -121,6 +122,15 @@ SETTINGS = [
     (Tenant, "11111111-1111-1111-1111-111111111111", "11111111-1111-1111-1111-111111111111"),
     (Tenant, "example.onmicrosoft.com", "example.onmicrosoft.com"),
     (Tenant, "", ""),
+    # where sign-ins are kept
+    (TokenCache, "file", "file"),
+    (TokenCache, "redis://cache", "redis://cache"),
+    (
+        TokenCache,
+        "rediss://ada:p%40ss:word@cache.example:6380/2",
+        "rediss://ada:p%40ss:word@cache.example:6380/2",
+    ),
+    (TokenCache, "rediss://:word@[::1]/", "rediss://:word@[::1]/"),
     # a value that has been read already stays as it is
     (UrlSetting, BaseUrl("https", "h", 443), BaseUrl("https", "h", 443)),
     (ListenSetting, ListenAddress("h", 1), ListenAddress("h", 1)),
@@ -167,6 +177,14 @@ WRONG_SETTINGS = [
     (ListenSetting, True, "is neither text nor a port"),
     (ListenSetting, {"host": "h", "port": 1}, "is neither text nor a port"),
     (ListenSetting, 65536, "has a port that is not a number"),
+    (TokenCache, "", "is neither one of auto, encrypted, file, none nor a URL rediss://"),
+    (TokenCache, "disk", "is neither one of"),
+    (TokenCache, "http://cache", "is neither one of"),
+    (TokenCache, "rediss://", "is neither one of"),
+    (TokenCache, "rediss://a/b@cache", "is neither one of"),
+    (TokenCache, "rediss://cache/first", "is neither one of"),
+    (TokenCache, "rediss://cache?ssl_cert_reqs=none", "is neither one of"),
+    (TokenCache, "rediss://cache:65536", "has a port that is not a number"),
 ]
 
 

@@ -5,12 +5,19 @@ import random
 import tracemalloc
 import zlib
 from collections.abc import Callable
+from importlib import import_module
 
 import pytest
 
 from proxy.errors import BadRequest, BodyTooLarge, UpstreamProtocolError
 from proxy.rules import coding
 from proxy.rules.coding import accept_encoding, acceptable, decoder
+
+
+@pytest.fixture(params=["zlib", "zlib_ng.zlib_ng"], autouse=True)
+def library(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each test with each library that undoes gzip and deflate."""
+    monkeypatch.setattr(coding, "_zlib", import_module(request.param))
 
 
 def raw_deflate(data: bytes) -> bytes:

@@ -4,20 +4,25 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.model import Fields, RequestHead
-from proxy.rules.correlation import answered, identified
+from proxy.model import Fields
+from proxy.rules.correlation import id_lines, identified, new_id
 
 MADE = "0a1b2c3d"
 
 
-def request(*ids: bytes) -> RequestHead:
-    return RequestHead("GET", b"/Patient", Fields(tuple((b"x-request-ID", value) for value in ids)))
+def fields(*ids: bytes) -> Fields:
+    return Fields(tuple((b"x-request-ID", value) for value in ids))
 
 
 def test_request_without_an_id_gets_one() -> None:
-    head, logged = identified(request(), MADE)
+    assert identified(Fields(), MADE) == (MADE.encode(), MADE)
 
-    assert (head.fields.get_all(b"x-request-id"), logged) == ((b"0a1b2c3d",), MADE)
+
+def test_ids_differ_and_are_plain() -> None:
+    made = {new_id() for _ in range(100)}
+
+    assert len(made) == 100
+    assert all(identified(fields(one.encode()), MADE) == (one.encode(), one) for one in made)
 
 
 @pytest.mark.parametrize(
@@ -33,24 +38,27 @@ def test_request_without_an_id_gets_one() -> None:
     ],
 )
 def test_own_id_goes_on_as_it_is_and_only_a_plain_one_is_logged(own: bytes, expected: str) -> None:
-    head, logged = identified(request(own), MADE)
-
-    assert (head, logged) == (request(own), expected)
+    assert identified(fields(own), MADE) == (own, expected)
 
 
 @given(own=st.binary(max_size=80))
 def test_logged_id_is_one_plain_word(own: bytes) -> None:
-    _, logged = identified(request(own), MADE)
+    _, logged = identified(fields(own), MADE)
 
     assert logged.isascii()
     assert logged.isprintable()
     assert not set(logged) & set(" \"'{}()=")
 
 
-def test_answer_gets_the_id_where_the_server_gave_none() -> None:
-    lines = answered(Fields(), request(b"1").fields).lines
-    given_one = Fields(((b"X-REQUEST-ID", b"2"),))
-
-    assert lines == ((b"X-Request-Id", b"1"),)
-    assert answered(given_one, request(b"1").fields) == given_one
-    assert answered(Fields(), Fields()) == Fields()
+@pytest.mark.parametrize(
+    ("told", "request_id", "expected"),
+    [
+        ((), b"1", ((b"X-Request-Id", b"1"),)),
+        (((b"X-REQUEST-ID", b"2"),), b"1", ()),
+        ((), b"", ()),
+    ],
+)
+def test_id_is_added_where_none_is_told(
+    told: tuple[tuple[bytes, bytes], ...], request_id: bytes, expected: tuple[tuple[bytes, bytes], ...]
+) -> None:
+    assert expected == id_lines(Fields(told), request_id)

@@ -140,10 +140,21 @@ def test_body_in_an_unknown_coding_is_refused() -> None:
         exchange("POST", "/Patient", JSON, ("Content-Encoding", "compress"), body_exists=True).request_path()
 
 
-def test_own_address_in_a_field_goes_up_as_the_servers() -> None:
-    fields = sent(exchange("POST", "/Patient", ("If-None-Exist", "link=http://localhost:8080/Patient/1")))
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("If-None-Exist", "link=http://localhost:8080/Patient/1", "link=https://fhir.example/r4/Patient/1"),
+        ("X-Provenance", '{"reference":"http://localhost:8080/r4/D/1"}', '{"reference":"https://fhir.example/r4/D/1"}'),
+        ("Destination", "http://localhost:8080/Patient/1", "https://fhir.example/r4/Patient/1"),
+        ("Link", "<http://localhost:8080/Patient/1>; rel=x", "<https://fhir.example/r4/Patient/1>; rel=x"),
+        ("Prefer", "return=minimal; x=http://localhost:8080", "return=minimal; x=http://localhost:8080"),
+        ("X-MS-AZUREFHIR-AUDIT-SITE", "http://localhost:8080", "http://localhost:8080"),
+    ],
+)  # fmt: skip
+def test_own_address_in_a_field_goes_up_as_the_servers(name: str, value: str, expected: str) -> None:
+    fields = sent(exchange("POST", "/Patient", (name, value)))
 
-    assert fields["if-none-exist"] == "link=https://fhir.example/r4/Patient/1"
+    assert fields[name.lower()] == expected
 
 
 # Answers
@@ -162,9 +173,40 @@ UNTOUCHED = [
     (200, (("Content-Type", "application/pdf"),)),
     (200, (("Content-Type", "text/html"),)),
     (206, (JSON,)),
-    (304, (JSON,)),
     (200, ()),
 ]
+
+
+@pytest.mark.parametrize(
+    ("known", "expected"), [('W/"1"', 'W/"1"'), ('"0", W/"1"', 'W/"1"'), ('"1"', '"1"'), ("*", '"1"')]
+)
+def test_not_modified_names_what_the_tool_has(known: str, expected: str) -> None:
+    told, body = answered(
+        signed_in("/Patient/1", ("If-None-Match", known)), 304, ("ETag", '"1"'), ("Content-Length", "9")
+    )
+
+    assert (body, told["etag"], "content-length" in told) == (None, expected, False)
+
+
+def test_not_modified_passes_as_it_is_where_nothing_is_rewritten() -> None:
+    conversation = signed_in("/Patient/1", ("If-None-Match", 'W/"1"'), rewrite="off")
+    told, _ = answered(conversation, 304, ("ETag", '"1"'), ("Content-Length", "9"))
+
+    assert (told["etag"], told["content-length"]) == ('"1"', "9")
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [((GZIP,), "Accept-Encoding"), ((GZIP, ("Vary", "accept-encoding, Accept")), "accept-encoding, Accept"), ((GZIP, ("Vary", "*")), "*"), ((), None)],
+)  # fmt: skip
+@pytest.mark.parametrize("accepted", ["gzip", "identity"])
+def test_coded_answer_varies(
+    accepted: str, fields: tuple[tuple[str, str], ...], expected: str | None
+) -> None:
+    conversation = signed_in("/Binary/1", ("Accept-Encoding", accepted))
+    told, _ = answered(conversation, 200, ("Content-Type", "application/pdf"), *fields)
+
+    assert told.get("vary") == expected
 
 
 @pytest.mark.parametrize(("status", "fields"), UNTOUCHED)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from base64 import urlsafe_b64encode
 from collections.abc import Callable
+from urllib.parse import quote
 
 import pytest
 
 from proxy.errors import RequestRefused
 from proxy.model import BaseUrl
+from proxy.rules.called_by_server import MOST_PATCH
 from proxy.rules.rewriting import Rewriter, request_rewriter, response_rewriter
 from proxy.rules.urls import UrlMap
 
@@ -17,6 +20,7 @@ URL_MAP = UrlMap(
     authorities=("localhost:8080", "127.0.0.1:8080", "[::1]:8080"),
 )
 LOCAL = b"http://localhost:8080/fhir"
+PATCH = "application/json-patch+json"
 JSON, NDJSON, XML, FORM = (
     "application/fhir+json",
     "application/fhir+ndjson",
@@ -147,23 +151,32 @@ XML_IDENTITIES = [
     '<Endpoint><address value="URL"/></Endpoint>',
 ]
 
-# How U is written, and how it must be written when local; all but the first column's spelling of it stays.
-SPELLINGS = [
-    ("https://fhir.example.org/fhir", "http://localhost:8080/fhir"),
-    ("HTTPS://FHIR.Example.org/fhir", "http://localhost:8080/fhir"),
-    ("https://fhir.example.org:443/fhir", "http://localhost:8080/fhir"),
-    ("https://fhir.example.org:443:443/fhir", "http://localhost:8080/fhir"),
-    ("http://fhir-server:8080/fhir", "http://localhost:8080/fhir"),
-    ("http://fhir-server:8080:8080/fhir", "http://localhost:8080/fhir"),
+
+def marked(url: str) -> str:
+    """The local base that stands for a base in an odd spelling."""
+    return f"{B}/u/{urlsafe_b64encode(url.encode()).decode().rstrip('=')}"
+
+
+ODD = [
+    "HTTPS://FHIR.Example.org/fhir",
+    "https://fhir.example.org:443/fhir",
+    "https://fhir.example.org:443:443/fhir",
+    "http://fhir-server:8080/fhir",
+    "http://fhir-server:8080:8080/fhir",
 ]
+# How U is written, and how it must be written when local; all but the first column's spelling of it stays.
+SPELLINGS = [("https://fhir.example.org/fhir", B), *((url, marked(url)) for url in ODD)]
 JSON_SPELLINGS = [
     *SPELLINGS,
+    *((url.replace("/", r"\/"), marked(url).replace("/", r"\/")) for url in ODD),
+    *((url.replace("/", r"\u002f"), marked(url).replace("/", r"\u002f")) for url in ODD[:1]),
     (r"https:\/\/fhir.example.org\/fhir", r"http:\/\/localhost:8080\/fhir"),
     (r"https:\u002f\u002Ffhir.example.org\u002ffhir", r"http:\u002f\u002Flocalhost:8080\u002ffhir"),
     (r"https\u003a\/\u002ffhir.example.org/fhir", r"http\u003a\/\u002flocalhost\u003a8080/fhir"),
 ]
 XML_SPELLINGS = [
     *SPELLINGS,
+    *((url.replace("/", "&#x2F;"), marked(url).replace("/", "&#x2F;")) for url in ODD),
     ("https:&#x2F;&#x2f;fhir.example.org&#47;fhir", "http:&#x2F;&#x2f;localhost:8080&#47;fhir"),
     ("https&#58;//fhir.example.org/fhir", "http&#58;//localhost&#58;8080/fhir"),
 ]
@@ -220,13 +233,19 @@ def test_identities_in_xml_stay(document: str) -> None:
 @pytest.mark.parametrize(("written", "local"), JSON_SPELLINGS)
 @pytest.mark.parametrize("rest", ["", "/Patient/1", "/", "?a=1", "#x", r"\/Patient", r"\u002fPatient", "|2"])
 def test_spellings_in_json(written: str, local: str, rest: str) -> None:
-    assert {f'{{"reference":"{local}{rest}"}}'} == down(f'{{"reference":"{written}{rest}"}}', JSON)
+    sent, shown = f'{{"reference":"{written}{rest}"}}', f'{{"reference":"{local}{rest}"}}'
+
+    assert {shown} == down(sent, JSON)
+    assert {sent} == up(shown, JSON)
 
 
 @pytest.mark.parametrize(("written", "local"), XML_SPELLINGS)
 @pytest.mark.parametrize("rest", ["", "/Patient/1", "?a=1&amp;b", "&#x2F;Patient"])
 def test_spellings_in_xml(written: str, local: str, rest: str) -> None:
-    assert {f'<reference value="{local}{rest}"/>'} == down(f'<reference value="{written}{rest}"/>', XML)
+    sent, shown = f'<reference value="{written}{rest}"/>', f'<reference value="{local}{rest}"/>'
+
+    assert {shown} == down(sent, XML)
+    assert {sent} == up(shown, XML)
 
 
 @pytest.mark.parametrize("url", FOREIGN)
@@ -249,6 +268,8 @@ def test_other_urls_stay(url: str, template: str, media_type: str) -> None:
         ("u=https://fhir.example.org/fhir%2FPatient%2F1&v=https://fhir.example.org/fhir%252FPatient", f"u={B}%2FPatient%2F1&v={B}%252FPatient"),
         ("u=https://fhir.example.org/fhir%2Dx", "u=https://fhir.example.org/fhir%2Dx"),
         ("u=https%3A%2F%2Ffhir.example.org%2Ffhir2", "u=https%3A%2F%2Ffhir.example.org%2Ffhir2"),
+        (f"u={ODD[1]}/x&v={quote(ODD[0], safe='')}", f"u={marked(ODD[1])}/x&v={quote(marked(ODD[0]), safe='')}"),
+        (f"u={quote(quote(ODD[3], safe=''))}", f"u={quote(quote(marked(ODD[3]), safe=''))}"),
         ("ct=W3sidG9rZW4iOiIrUklEOn5%2BIn1d", "ct=W3sidG9rZW4iOiIrUklEOn5%2BIn1d"),
     ],
 )  # fmt: skip
@@ -274,6 +295,7 @@ def test_urls_in_the_query_of_a_local_link_are_local(
         ("http://localhost:10000/x http://localhost:80801 xhttp://localhost:8080", "http://localhost:10000/x http://localhost:80801 xhttp://localhost:8080"),
         ("http://localhost:8080/fhir2 http://localhost:8080/fhi", f"{U}/fhir2 {U}/fhi"),
         ('{"op":"replace","path":"/subject/reference","value":"http://localhost:8080/Patient/1"}', f'{{"op":"replace","path":"/subject/reference","value":"{U}/Patient/1"}}'),
+        (f"{marked(ODD[4])}/x {marked('https://other.example')}/y {B}/u/A*", f"{ODD[4]}/x {U}/u/aHR0cHM6Ly9vdGhlci5leGFtcGxl/y {U}/u/A*"),
         ("", ""),
         ("http://localhost:8080", U),
         ("http://localhost:808", "http://localhost:808"),
@@ -286,9 +308,16 @@ def test_own_addresses_go_up_as_the_upstreams(text: str, expected: str, media_ty
 REFUSED = [
     ('{"resourceType":"Subscription","channel":{"type":"rest-hook","endpoint":"http://localhost:8080/x"}}', JSON),
     ('{"resourceType":"Subscription","endpoint" : "http:\\/\\/127.0.0.1:8080"}', JSON),
+    ('{"resourceType":"Bundle","entry":[{"resource":{"resourceType":"Subscription","channel":{"endpoint":"http://localhost:8080/x"}}}]}', JSON),
+    ('<Parameters><parameter><name value="r"/><resource><Endpoint><address value="http:&#x2F;&#x2F;localhost:8080/x"/></Endpoint></resource></parameter></Parameters>', XML),
     ('{"resourceType":"Endpoint","address":"http://[::1]:8080/fhir/x"}', JSON),
     ('{"resourceType":"Endpoint"}\n{"resourceType":"Endpoint","address":"http://localhost:8080"}\n', NDJSON),
-    ('[{"op":"replace","path":"/channel/endpoint","value":"http://localhost:8080/x"}]', "application/json-patch+json"),
+    ('[{"op":"replace","path":"/channel/endpoint","value":"http://localhost:8080/x"}]', PATCH),
+    ('[{"value":"http:\\/\\/localhost:8080\\/x","path":"/channel/endpoint","op":"replace"}]', PATCH),
+    ('{"parameter":[{"name":"operation","part":[{"name":"path","valueString":"Subscription.channel.endpoint"},{"name":"value","valueUrl":"http://localhost:8080/x"}]}]}', JSON),
+    ('{"part":[{"name":"path","valueString": "Endpoint.address"}, {"valueUri":"http://localhost:8080/x","name":"value"}]}', JSON),
+    ('<part><name value="path"/><valueString value="Subscription.endpoint"/></part><part><name value="value"/><valueUrl value="http://localhost:8080/x"/></part>', XML),
+    ('{"resourceType":"MessageHeader","destination":[{"endpointUrl":"http://localhost:8080/x"}]}', JSON),
     ('<Subscription><channel><endpoint value="http://localhost:8080/x"/></channel></Subscription>', XML),
     ("<f:Endpoint><f:address id='a' value='http://localhost:8080/x'/></f:Endpoint>", XML),
 ]  # fmt: skip
@@ -309,10 +338,29 @@ def test_body_that_makes_the_server_call_the_proxy_is_refused(body: str, media_t
         ('{"address":[{"line":["http://localhost:8080/x"]}]}', JSON),
         ('{"op":"test","path":"/endpoint/0/reference","value":"http://localhost:8080/Endpoint/1"}', JSON),
         ('<endpoint><reference value="http://localhost:8080/Endpoint/1"/></endpoint>', XML),
+        ('[{"value":"http://localhost:8080/x","path":"/photo/0/url","op":"add"},7]', PATCH),
+        ('[{"value":"http://localhost:8080/x","path":"/channel/endpoint"', PATCH),
+        (
+            '[{"value":"https://tool.example/x","path":"/channel/endpoint"},{"value":["http://localhost:8080"],"path":"/address"}]',
+            PATCH,
+        ),
+        (
+            '{"part":[{"name":"path","valueString":"Patient.address"},{"name":"value","valueString":"http://localhost:8080/x"}]}',
+            JSON,
+        ),
     ],
 )
 def test_body_that_does_not_is_not_refused(body: str, media_type: str) -> None:
     assert {body.replace("http://localhost:8080", U)} == up(body, media_type)
+
+
+def test_patch_of_any_size_passes() -> None:
+    patch = b'[{"value":"http://localhost:8080/x","path":"/channel/endpoint"},%b]' % (b" " * MOST_PATCH)
+    half = len(patch) // 2
+
+    made = fed(request_rewriter(PATCH, URL_MAP), patch[:half], patch[half:])
+
+    assert made == patch.replace(b"http://localhost:8080", U.encode())
 
 
 @pytest.mark.parametrize(

@@ -7,11 +7,12 @@ from hypothesis import strategies as st
 
 from proxy.model import BaseUrl, Fields
 from proxy.rules.guards import _ODD_IN_PATH, _PLAIN_PATH
-from proxy.rules.json_places import JsonPlaces
+from proxy.rules.json_places import JsonPlaces, usual_writing
 from proxy.rules.spellings import AddressPattern
 
 BASE = BaseUrl.parse("http://fhir.example:8080/r4")
-OTHER = BaseUrl.parse("https://unused.example:9443/other")
+OTHER = BaseUrl.parse("https://other.example:9443/other")
+UNUSED = BaseUrl.parse("https://unused.invalid:9444/unused")
 
 paths = st.lists(
     st.sampled_from(
@@ -51,6 +52,11 @@ texts = st.lists(
             b"http://fhir.example:8080",
             b"HTTP:\\/\\/FHIR.example:8080:8080\\/r4",
             b"http%3A%2F%2Ffhir.example%3A8080%2Fr4",
+            b"https://other.example:9443/other",
+            b"http://fhir.example/r4",
+            b"https://fhir.example",
+            b"https://example/r4",
+            b"/more",
             b"http://",
             b"fhir.example",
             b":8080",
@@ -68,12 +74,45 @@ texts = st.lists(
 ).map(b"".join)
 
 
-@given(texts)
-def test_one_base_is_found_as_among_several(text: bytes) -> None:
-    alone = [match.span() for match in AddressPattern([BASE]).matches(text)]
-    among = [match.span() for match in AddressPattern([BASE, OTHER]).matches(text)]
+BASES = st.sampled_from(
+    [
+        [BASE],
+        [BaseUrl.parse("https://fhir.example")],
+        [BaseUrl.parse("http://10.0.0.1/r4")],
+        [BaseUrl.parse("http://fhir/fhir")],
+        [BASE, OTHER],
+        [BASE, BaseUrl.parse("http://fhir.example:8080/r4/more"), OTHER],
+        [BaseUrl.parse("http://fhir.example/r4"), BaseUrl.parse("https://fhir.example/r4")],
+        [BaseUrl.parse("https://fhir.example/r4"), BaseUrl.parse("https://example/r4")],
+        [BaseUrl.parse("https://example/r4"), BaseUrl.parse("https://fhir.example")],
+    ]
+)
 
-    assert among == alone
+
+@given(texts, BASES)
+def test_what_is_usual_is_found_as_all_else(text: bytes, bases: list[BaseUrl]) -> None:
+    first = bases[0]
+    text = text.replace(str(BASE).encode(), str(first).encode()).replace(b":8080", b":%d" % first.port)
+    # The first base is the usual one; here it is none that stands in the text.
+    plainly = [match.span() for match in AddressPattern([UNUSED, *bases]).matches(text)]
+    pattern = AddressPattern(bases)
+    around = pattern.around_usual(text)
+    spans = []
+    at = 0
+    for before in (around or [])[:-1]:
+        spans.append((at + len(before), at + len(before) + len(pattern.usual)))
+        at = spans[-1][1]
+
+    assert plainly == [match.span() for match in pattern.matches(text)]
+    assert around is None or (plainly == spans and pattern.usual.join(around) == text)
+
+
+def test_the_usual_spelling_needs_no_other_look() -> None:
+    base = str(BASE).encode()
+    body = b'"%s/Patient/1", "%s?a' % (base, base)
+
+    for bases in ([BASE], [BASE, OTHER]):
+        assert [b'"', b'/Patient/1", "', b"?a"] == AddressPattern(bases).around_usual(body)
 
 
 names = st.sampled_from([b"A", b"a", b"B", b"c"])
@@ -105,3 +144,10 @@ def test_name_in_the_usual_writing_is_the_name_in_any(before: bytes, usual: byte
     unusual = text + b'":  "'
 
     assert JsonPlaces().name(unusual, len(unusual)) == named
+
+
+@given(keys, st.sampled_from(["reference", "fullUrl", "x"]), st.data())
+def test_key_in_the_usual_writing_is_the_name(before: bytes, key: str, data: st.DataObject) -> None:
+    text = b'{"a": "b", ' + before + data.draw(st.sampled_from(usual_writing(key)))
+
+    assert JsonPlaces().name(text, len(text)) == key

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from proxy.model import BaseUrl
-from proxy.rules.spellings import AddressPattern, can_begin, in_spelling_of, is_percent_encoded
+from proxy.rules.spellings import AddressPattern, can_begin
 
 PATTERN = AddressPattern(
     [BaseUrl.parse("https://fhir.example.org/r4"), BaseUrl.parse("http://[2001:db8::7]:8080")]
@@ -81,20 +81,3 @@ def test_undecided_from(text: bytes, expected: int) -> None:
 )
 def test_can_begin(before: bytes, expected: bool) -> None:
     assert expected == can_begin(before)
-
-
-@pytest.mark.parametrize(
-    ("matched", "encoded", "expected"),
-    [
-        (b"http://x", False, b"https://[::1]:9/a%20b"),
-        (rb"http:\/\/x", False, rb"https:\/\/[::1]:9\/a%20b"),
-        (rb"http\u003a\u002f/x", False, rb"https\u003a\u002f/[\u003a\u003a1]\u003a9/a%20b"),
-        (rb"http:\/\/x/y", False, rb"https:\/\/[::1]:9/a%20b"),
-        (b"http%3A%2F%2Fx", True, b"https%3A%2F%2F%5B%3A%3A1%5D%3A9%2Fa%2520b"),
-        (b"http%253a%252f%252fx", True, b"https%253a%252f%252f%255B%253a%253a1%255D%253a9%252fa%252520b"),
-        (b"http:%2f/x:80", True, b"https:%2f/%5B::1%5D:9/a%2520b"),
-    ],
-)
-def test_in_spelling_of(matched: bytes, encoded: bool, expected: bytes) -> None:
-    assert encoded == is_percent_encoded(matched)
-    assert expected == in_spelling_of(matched, b"https://[::1]:9/a%20b")

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from base64 import urlsafe_b64encode
+
 import pytest
 
 from proxy.model import BaseUrl
@@ -15,6 +17,12 @@ ALIASED = UrlMap(
     authorities=AUTHORITIES,
 )
 LOCAL = b"http://localhost:8080/fhir/r4"
+ALIAS_MARK = b"aHR0cDovL2ZoaXItc2VydmVyOjgwODAvZmhpcg"
+"""http://fhir-server:8080/fhir"""
+
+
+def marked(url: bytes) -> bytes:
+    return LOCAL + b"/u/" + urlsafe_b64encode(url).rstrip(b"=")
 
 
 @pytest.mark.parametrize(
@@ -42,6 +50,27 @@ LOCAL = b"http://localhost:8080/fhir/r4"
             b"/Patient?subject=http://localhost:8080/Patient/1&ct=a%2Bb",
             (b"", b"/fhir/r4/Patient?subject=https://fhir.example.org/fhir/r4/Patient/1&ct=a%2Bb"),
         ),
+        # a mark behind either
+        (ALIASED, b"/u/" + ALIAS_MARK + b"/Patient/1", (b"", b"/fhir/r4/Patient/1")),
+        (ALIASED, b"/fhir/r4/u/" + ALIAS_MARK + b"/Patient?a=b", (b"/fhir/r4", b"/fhir/r4/Patient?a=b")),
+        (ALIASED, b"/u/" + ALIAS_MARK + b"?_getpages=a", (b"", b"/fhir/r4?_getpages=a")),
+        (ALIASED, b"/u/" + ALIAS_MARK, (b"", b"/fhir/r4")),
+        (AT_ROOT, b"/u/SFRUUFM6Ly9hLWIuZmhpci5henVyZWhlYWx0aGNhcmVhcGlzLmNvbQ?ct=a", (b"", b"/?ct=a")),
+        # of another server, and no mark at all
+        (WITH_PATH, b"/u/" + ALIAS_MARK + b"/Patient/1", (b"", b"/fhir/r4/u/" + ALIAS_MARK + b"/Patient/1")),
+        (ALIASED, b"/u/" + ALIAS_MARK[:-1] + b"/x", (b"", b"/fhir/r4/u/" + ALIAS_MARK[:-1] + b"/x")),
+        (
+            ALIASED,
+            b"/u/aHR0cDpcL1wvZmhpci1zZXJ2ZXI6ODA4MFwvZmhpcg",
+            (b"", b"/fhir/r4/u/aHR0cDpcL1wvZmhpci1zZXJ2ZXI6ODA4MFwvZmhpcg"),
+        ),
+        (
+            ALIASED,
+            b"/u/aHR0cCUzQSUyRiUyRmZoaXItc2VydmVyJTNBODA4MCUyRmZoaXI",
+            (b"", b"/fhir/r4/u/aHR0cCUzQSUyRiUyRmZoaXItc2VydmVyJTNBODA4MCUyRmZoaXI"),
+        ),
+        (ALIASED, b"/u/%41/x", (b"", b"/fhir/r4/u/%41/x")),
+        (ALIASED, b"/u", (b"", b"/fhir/r4/u")),
         # no path at all
         (WITH_PATH, b"*", (b"", b"*")),
         (WITH_PATH, b"http://other.example/Patient", (b"", b"http://other.example/Patient")),
@@ -98,9 +127,9 @@ def test_local_base(authority: bytes, mount: bytes, expected: bytes) -> None:
         (WITH_PATH, b"https://fhir.example.org/fhir/r4/Patient/1/_history/2", LOCAL + b"/Patient/1/_history/2"),
         (WITH_PATH, b"https://fhir.example.org/fhir/r4", LOCAL),
         (WITH_PATH, b"https://fhir.example.org/fhir/r4/", LOCAL + b"/"),
-        (WITH_PATH, b"HTTPS://FHIR.Example.ORG/fhir/r4/Patient", LOCAL + b"/Patient"),
-        (WITH_PATH, b"https://fhir.example.org:443/fhir/r4/Patient", LOCAL + b"/Patient"),
-        (WITH_PATH, b"https://fhir.example.org:443:443/fhir/r4/Patient", LOCAL + b"/Patient"),
+        (WITH_PATH, b"HTTPS://FHIR.Example.ORG/fhir/r4/Patient", marked(b"HTTPS://FHIR.Example.ORG/fhir/r4") + b"/Patient"),
+        (WITH_PATH, b"https://fhir.example.org:443/fhir/r4/Patient", marked(b"https://fhir.example.org:443/fhir/r4") + b"/Patient"),
+        (WITH_PATH, b"https://fhir.example.org:443:443/fhir/r4/Patient", marked(b"https://fhir.example.org:443:443/fhir/r4") + b"/Patient"),
         (AT_ROOT, b"https://a-b.fhir.azurehealthcareapis.com/_operations/export/7", LOCAL + b"/_operations/export/7"),
         (ON_PORT_80, b"http://hapi:8080/fhir?_getpages=1", LOCAL + b"?_getpages=1"),
         (
@@ -114,9 +143,9 @@ def test_local_base(authority: bytes, mount: bytes, expected: bytes) -> None:
             LOCAL + b"?u=" + LOCAL + b"%2FPatient%2F1",
         ),
         # aliases, the longest first
-        (ALIASED, b"http://fhir-server:8080/fhir/Patient/1", LOCAL + b"/Patient/1"),
+        (ALIASED, b"http://fhir-server:8080/fhir/Patient/1", marked(b"http://fhir-server:8080/fhir") + b"/Patient/1"),
         (ALIASED, b"https://fhir.example.org/fhir/r4/Patient/1", LOCAL + b"/Patient/1"),
-        (ALIASED, b"https://fhir.example.org/fhir/Patient/1", LOCAL + b"/Patient/1"),
+        (ALIASED, b"https://fhir.example.org/fhir/Patient/1", marked(b"https://fhir.example.org/fhir") + b"/Patient/1"),
         # not the upstream's
         *(
             (WITH_PATH, value, value)
@@ -279,6 +308,23 @@ def test_ipv6_upstream_is_written_encoded_where_the_match_was() -> None:
     assert encoded == b"s=https%3A%2F%2F%5B2001%3Adb8%3A%3A7%5D%2Ffhir%2520x%2FPatient"
     assert url_map.theirs.undecided_from(encoded) == len(encoded)
     assert [match.start() for match in url_map.theirs.matches(encoded)] == [2]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        b"HTTPS://[2001:DB8::7]:443/fhir%20x/Patient/1",
+        b"https://[2001:db8::7]/fhir%20x/Patient?u=https%3A%2F%2F%5B2001%3ADB8%3A%3A7%5D%3A443%2Ffhir%2520x%2FPatient",
+        b"https:\\/\\/[2001:DB8::7]\\/fhir%20x\\/Patient",
+    ],
+)
+@pytest.mark.parametrize("local_base", [b"http://localhost:8080", b"http://localhost:8080/fhir%20x"])
+def test_odd_spelling_comes_back(value: bytes, local_base: bytes) -> None:
+    url_map = UrlMap(BaseUrl.parse("https://[2001:db8::7]/fhir%20x"), authorities=("localhost:8080",))
+    shown = url_map.location_down(value, local_base)
+
+    assert b"8::7" not in shown.lower()
+    assert url_map.text_up(shown) == value
 
 
 def test_text_without_an_own_address_is_returned_itself() -> None:

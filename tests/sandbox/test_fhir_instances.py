@@ -202,7 +202,7 @@ REFUSED = (
     ("GET", "Patient/patient-9999", None, {}, 404),
     ("GET", "Patient/patient-9999/_history", None, {}, 404),
     ("GET", "Patient/patient-0001/_history/2", None, {}, 404),
-    ("GET", "Patient/patient-0001", None, {"Accept": "application/fhir+xml"}, 406),
+    ("GET", "Patient/patient-0001", None, {"Accept": "text/turtle"}, 406),
     ("GET", "nonsense", None, {}, 404),
     ("GET", f"Patient/{'a' * 65}", None, {}, 404),
     ("POST", "Patient/patient-0001", PATIENT, {}, 405),

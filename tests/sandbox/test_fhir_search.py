@@ -88,7 +88,7 @@ REFUSED = (
     ("Patient?ct=bm9uc2Vuc2U%3D", 400),
     ("Patient/_history?_since=soon", 400),
     ("?_getpages=%C3%BF", 410),
-    ("Patient?_format=xml", 406),
+    ("Patient?_format=application/fhir%2Bturtle", 406),
     ("Nonsense?_id=1", 404),
     ("Patient/patient-9999/$everything", 404),
 )

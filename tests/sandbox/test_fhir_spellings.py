@@ -5,7 +5,7 @@ from urllib.parse import urljoin, urlsplit
 import pytest
 
 from proxy.sandbox.fhir import SPELLINGS
-from proxy.sandbox.fhir.spellings import Links, Page, port_twice
+from proxy.sandbox.fhir.spellings import Links, Page, from_page_url, port_twice, port_written
 
 from .fhir_running import PATIENTS, running
 
@@ -21,11 +21,23 @@ WRITTEN = (
         r"http:\u002f\u002f{h}\u002ffhir\u002fr4\u002fPatient\u002f",
         r"http:\u002f\u002f{h}\u002ffhir\u002fr4\u002fPatient?_count=4&ct=",
     ),
-    ("default-port", "http://{h}:{p}/fhir/r4/Patient/", "http://{h}:{p}/fhir/r4/Patient?_count=4&ct="),
+    ("character-reference", "http://{h}/fhir/r4/Patient/", "http://{h}/fhir/r4/Patient?_count=4&ct="),
+    ("default-port", "http://{h}/fhir/r4/Patient/", "http://{h}/fhir/r4/Patient?_count=4&ct="),
+    ("port-twice", "http://{h}:{p}/fhir/r4/Patient/", "http://{h}:{p}/fhir/r4/Patient?_count=4&ct="),
     ("upper-case", "HTTP://{u}/fhir/r4/Patient/", "HTTP://{u}/fhir/r4/Patient?_count=4&ct="),
     ("alias", f"{ALIAS}/Patient/", f"{ALIAS}/Patient?_count=4&ct="),
     ("trailing-slash", "http://{h}/fhir/r4/Patient/", "http://{h}/fhir/r4/Patient/?_count=4&ct="),
     ("getpages", "http://{h}/fhir/r4/Patient/", "http://{h}/fhir/r4?_getpages="),
+    (
+        "encoded",
+        "http://{h}/fhir/r4/Patient/",
+        "http://{h}/fhir/r4?_page=http%3A%2F%2F{q}%2Ffhir%2Fr4%2FPatient%3F_count%3D4%26ct%3D",
+    ),
+    (
+        "encoded-twice",
+        "http://{h}/fhir/r4/Patient/",
+        "http://{h}/fhir/r4?_page=http%253A%252F%252F{qq}%252Ffhir%252Fr4%252FPatient%253F_count%253D4%2526ct%253D",
+    ),
     ("relative", "http://{h}/fhir/r4/Patient/", "/fhir/r4/Patient?_count=4&ct="),
 )
 
@@ -41,6 +53,7 @@ async def test_links_are_spelled_and_lead_to_the_end(spelling: str, full_url: st
         port = urlsplit(base).port
         host = f"localhost:{port}"
         names = {"h": host, "u": host.upper(), "p": port}
+        names |= {"q": f"localhost%3A{port}", "qq": f"localhost%253A{port}"}
         first = await ask("GET", "Patient?_count=4", Host=host)
         created = await ask("POST", "Patient", {"resourceType": "Patient"}, Host=host)
         ids = first.ids
@@ -74,15 +87,30 @@ async def test_a_base_with_a_trailing_slash_is_advertised() -> None:
 
 
 PORTS = (
-    ("https://fhir.example", "https://fhir.example:443:443"),
-    ("http://fhir.example/r4", "http://fhir.example:80:80/r4"),
-    ("https://fhir.example:8443/r4", "https://fhir.example:8443:8443/r4"),
+    ("https://fhir.example", "https://fhir.example:443", "https://fhir.example:443:443"),
+    ("http://fhir.example/r4", "http://fhir.example:80/r4", "http://fhir.example:80:80/r4"),
+    ("https://fhir.example:8443/r4", "https://fhir.example:8443/r4", "https://fhir.example:8443:8443/r4"),
 )
 
 
-@pytest.mark.parametrize(("base", "expected"), PORTS)
-def test_the_port_is_written_twice(base: str, expected: str) -> None:
-    assert expected == port_twice(base, "")
+@pytest.mark.parametrize(("base", "once", "twice"), PORTS)
+def test_the_port_is_written(base: str, once: str, twice: str) -> None:
+    assert (once, twice) == (port_written(base, ""), port_twice(base, ""))
+
+
+@pytest.mark.parametrize(
+    "hidden", ["http://other.example/fhir/Patient?a=b", "http%3A%2F%2Flocalhost%2Ffhir2%2FPatient", "Patient"]
+)
+def test_a_page_of_another_address_is_unknown(hidden: str) -> None:
+    with pytest.raises(ValueError, match="is not below"):
+        from_page_url(hidden, "http://localhost/fhir")
+
+
+async def test_a_page_of_another_address_is_answered() -> None:
+    async with running(base_path=BASE_PATH, spelling="encoded") as ask:
+        answer = await ask("GET", "?_page=http%3A%2F%2Fother.example%2Ffhir%2Fr4%2FPatient")
+
+        assert 410 == answer.status
 
 
 @pytest.mark.parametrize("path", ["", "Patient"])
@@ -93,4 +121,4 @@ def test_a_system_search_has_links_too(spelling: str, path: str) -> None:
     url = links.page(Page(path, (("_type", "Patient"),), "a+/="))
 
     assert "//?" not in url
-    assert ("_getpages=" in url) or url.endswith("?_type=Patient&ct=a%2B%2F%3D")
+    assert ("_getpages=" in url) or ("_page=" in url) or url.endswith("?_type=Patient&ct=a%2B%2F%3D")

@@ -7,12 +7,17 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from email.utils import format_datetime
 
-from .json_text import write
+from .json_text import Raw, Resource, read, write
+from .outcome import FhirError
 from .spellings import Links, Pairs
 from .store import Version
+from .xml_text import write_xml
 
-FHIR_JSON = "application/fhir+json; charset=utf-8"
+_JSON = "application/fhir+json"
+FHIR_JSON = f"{_JSON}; charset=utf-8"
+FHIR_XML = "application/fhir+xml; charset=utf-8"
 NDJSON = "application/fhir+ndjson"
+_JSON_TYPES = frozenset({_JSON, "application/json", "text/json"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +36,22 @@ class Call:
         """Return the first value of a query parameter, or ""."""
         return next((value for key, value in self.query if key == name), "")
 
+    @property
+    def formats(self) -> str:
+        """What the answer may be written in, lower-case; `_format` comes before Accept."""
+        return (self.parameter("_format") or self.fields.get("Accept", "*/*")).lower()
+
+    @property
+    def media_type(self) -> str:
+        """The type of the body, without parameters; FHIR JSON unless the call says otherwise."""
+        return self.fields.get("Content-Type", _JSON).partition(";")[0].strip().lower()
+
+    def resource(self) -> Resource:
+        """Return the resource of the body, or raise FhirError 400 or 415."""
+        if self.media_type not in _JSON_TYPES:
+            raise FhirError(415, "not-supported", f"The media type '{self.media_type}' is not supported.")
+        return read(self.body)
+
     def prefers(self, preference: str) -> bool:
         """Whether a Prefer field (RFC 7240) holds the preference, such as `respond-async`."""
         return preference in {
@@ -40,16 +61,30 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """The answer: status, fields, body."""
+    """The answer: status, fields, and a body or a resource that is still to be written."""
 
     status: int
     fields: Pairs = ()
     body: bytes = field(default=b"", repr=False)
+    resource: object = field(default=None, repr=False)
 
 
-def json_reply(status: int, value: object, links: Links, fields: Pairs = ()) -> Reply:
-    """Return FHIR JSON, its links spelled as the server is told to."""
-    return Reply(status, (*fields, ("Content-Type", FHIR_JSON)), write(value, links.spelling.escape).encode())
+def written(reply: Reply, call: Call) -> Reply:
+    """Return the reply with its resource as a body, in the format asked for, links spelled as the server is told to."""
+    if reply.resource is None:
+        return reply
+    spelling = call.links.spelling
+    # As browsers ask, for XML among others, JSON comes first.
+    if "xml" in call.formats and "json" not in call.formats and "*/*" not in call.formats:
+        media_type, text = FHIR_XML, write_xml(reply.resource, spelling.xml_escape)
+    else:
+        media_type, text = FHIR_JSON, write(reply.resource, spelling.escape)
+    return Reply(reply.status, (*reply.fields, ("Content-Type", media_type)), text.encode())
+
+
+def plain_json(value: object, links: Links) -> Reply:
+    """Return JSON that is not FHIR."""
+    return Reply(200, (("Content-Type", "application/json"),), write(value, links.spelling.escape).encode())
 
 
 def http_date(moment: datetime) -> str:
@@ -64,10 +99,9 @@ def validators(version: Version) -> Pairs:
 
 def version_reply(status: int, version: Version, call: Call, fields: Pairs = ()) -> Reply:
     """Return a resource as stored; 304 and `return=minimal` are decided by the interactions."""
-    content = (*fields, *validators(version), ("Content-Type", FHIR_JSON))
-    if call.method != "GET" and call.prefers("return=minimal"):
-        return Reply(status, content[:-1])
-    return Reply(status, content, version.text.encode())
+    content = (*fields, *validators(version))
+    is_minimal = call.method != "GET" and call.prefers("return=minimal")
+    return Reply(status, content, resource=None if is_minimal else Raw(version.text))
 
 
 def location(version: Version, links: Links) -> Pairs:

@@ -5,12 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from .access import Access
-from .calls import Call, Reply, json_reply
-from .json_text import write
+from .calls import Call, Reply, plain_json
 from .outcome import FhirError
 from .parameters import known
 from .resource_types import RESOURCE_TYPES
-from .spellings import Links
 
 INTERACTIONS = (
     "read",
@@ -59,11 +57,11 @@ class Capability:
             "software": {"name": "fhir-auth-proxy sandbox"},
             "implementation": {"description": "Synthetic patients in memory", "url": links.to()},
             "fhirVersion": "4.0.1",
-            "format": ["json"],
+            "format": ["json", "xml"],
             "patchFormat": ["application/json-patch+json"],
             "rest": [rest],
         }
-        return json_reply(200, statement, links)
+        return Reply(200, resource=statement)
 
     def _security(self) -> dict[str, object]:
         """Return rest.security as Microsoft's SecurityProvider.cs fills it."""
@@ -115,11 +113,6 @@ class Capability:
     def health(self, call: Call) -> Reply:
         """Answer the health check."""
         return plain_json({"overallStatus": "Healthy", "details": []}, call.links)
-
-
-def plain_json(value: object, links: Links) -> Reply:
-    """Return JSON that is not FHIR."""
-    return Reply(200, (("Content-Type", "application/json"),), write(value, links.spelling.escape).encode())
 
 
 def login_endpoints(authority: str) -> tuple[str, str]:

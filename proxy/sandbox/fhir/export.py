@@ -6,7 +6,7 @@ import uuid
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from .calls import NDJSON, Call, Reply, json_reply
+from .calls import NDJSON, Call, Reply, plain_json
 from .json_text import Link
 from .outcome import FhirError
 from .search import references, since_of
@@ -90,8 +90,7 @@ class Exports:
             "output": output,
             "error": [],
         }
-        reply = json_reply(200, manifest, call.links)
-        return Reply(200, (("Content-Type", "application/json"),), reply.body)
+        return plain_json(manifest, call.links)
 
     def _file_url(self, call: Call, type_: str, lines: list[str]) -> str:
         path = f"{call.names['job']}/{type_}-1.ndjson"

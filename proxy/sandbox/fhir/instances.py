@@ -10,7 +10,7 @@ import jsonpatch
 import jsonpointer
 
 from .calls import Call, Reply, location, validators, version_reply
-from .json_text import Number, Resource, read, text_at
+from .json_text import Number, Resource, text_at
 from .outcome import FhirError, not_found, precondition_failed
 from .search import understand
 from .spellings import Pairs, query_pairs
@@ -123,15 +123,16 @@ class Instances:
 def received(call: Call) -> Resource:
     """Return the resource of the body, or raise FhirError 400 or 415."""
     type_ = call.names["type"]
-    content_type = call.fields.get("Content-Type", "application/fhir+json")
-    media_type = content_type.partition(";")[0].strip().lower()
-    if type_ == "Binary" and media_type != "application/fhir+json":
+    if type_ == "Binary" and call.media_type != "application/fhir+json":
         data = base64.b64encode(call.body).decode()
         identity = {"id": call.names["id"]} if "id" in call.names else {}
-        return {"resourceType": "Binary", **identity, "contentType": content_type, "data": data}
-    if media_type not in {"application/fhir+json", "application/json", "text/json"}:
-        raise FhirError(415, "not-supported", f"The media type '{media_type}' is not supported.")
-    resource = read(call.body)
+        return {
+            "resourceType": "Binary",
+            **identity,
+            "contentType": call.fields["Content-Type"],
+            "data": data,
+        }
+    resource = call.resource()
     if resource["resourceType"] != type_:
         raise FhirError(400, "invalid", f"The body is a {resource['resourceType']}, the URL says {type_}.")
     return resource
@@ -139,7 +140,7 @@ def received(call: Call) -> Resource:
 
 def content_reply(status: int, version: Version, call: Call) -> Reply:
     """Return a version; a Binary as itself unless FHIR is asked for (FHIR R4, section 2.36.5)."""
-    if version.type != "Binary" or "fhir+json" in call.fields.get("Accept", ""):
+    if version.type != "Binary" or "application/fhir+" in call.fields.get("Accept", ""):
         return version_reply(status, version, call)
     data = base64.b64decode(text_at(version.resource, "data"))
     content_type = text_at(version.resource, "contentType", "application/octet-stream")

@@ -6,7 +6,7 @@ import base64
 import hashlib
 from collections.abc import Sequence
 
-from .calls import Call, Reply, json_reply
+from .calls import Call, Reply
 from .json_text import Raw
 from .outcome import FhirError
 from .spellings import Page, Pairs
@@ -86,7 +86,7 @@ class Paging:
             for versions, mode in modes
             for version in versions
         ]
-        return json_reply(200, without_empty_entry(bundle), call.links)
+        return Reply(200, resource=without_empty_entry(bundle))
 
     def history_reply(self, call: Call, parameters: Pairs, versions: Sequence[Version]) -> Reply:
         """Return a page of a history."""
@@ -94,7 +94,7 @@ class Paging:
         bundle = bundle_of("history", len(versions))
         bundle["link"] = self.links(call, parameters, len(versions))
         bundle["entry"] = [history_entry(call, version) for version in versions[offset : offset + count]]
-        return json_reply(200, without_empty_entry(bundle), call.links)
+        return Reply(200, resource=without_empty_entry(bundle))
 
 
 def bundle_of(type_: str, total: int | None = None) -> dict[str, object]:

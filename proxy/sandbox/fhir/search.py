@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from . import dates
-from .calls import Call, Reply, json_reply
+from .calls import Call, Reply
 from .json_text import text_at
 from .outcome import FhirError
 from .paging import Paging, bundle_of
@@ -113,7 +113,7 @@ class Searches:
         if call.parameter("_summary") == "count" or count == 0:
             bundle = bundle_of("searchset", len(found))
             bundle["link"] = self._paging.links(call, query.parameters, 0)
-            return json_reply(200, bundle, call.links)
+            return Reply(200, resource=bundle)
         if call.parameter("_sort"):
             found = sorted_by(found, call.parameter("_sort"), call.names.get("type", ""))
         total = len(found) if call.parameter("_total") in {"accurate", "estimate"} else None

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from .access import Access
-from .calls import Call, Reply, json_reply
+from .calls import Call, Reply, written
 from .capability import Capability
 from .export import Destination, Exports
 from .instances import Instances
@@ -15,13 +15,15 @@ from .outcome import FhirError
 from .paging import Paging
 from .resource_types import RESOURCE_TYPES
 from .search import Searches
-from .spellings import from_getpages, query_pairs
+from .spellings import from_getpages, from_page_url, query_pairs
 from .store import Store
 from .transactions import Transactions
 
 _TYPE = f"(?P<type>{'|'.join(RESOURCE_TYPES)})"
 _ID = r"(?P<id>[A-Za-z0-9\-.]{1,64})"
 _JOB = r"(?P<job>[0-9a-f-]{36})"
+PAGES = {"_getpages": from_getpages, "_page": from_page_url}
+"""Parameters that hide path and query of a page, and what finds those."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +91,7 @@ class Service:
         """Answer a call that was admitted; refusals are answers as well."""
         try:
             check_format(call)
-            return self._route(call)
+            return written(self._route(call), call)
         except FhirError as error:
             return refusal(call, error)
 
@@ -108,12 +110,14 @@ class Service:
         raise FhirError(404, "not-found", f"The requested route '{call.path}' was not found.")
 
     def _search_system(self, call: Call) -> Reply:
-        """Answer a search of all types, or a page that `_getpages` names."""
-        hidden = call.parameter("_getpages")
-        if not hidden:
-            return self._searches.search(call)
+        """Answer a search of all types, or a page that `_getpages` or `_page` names."""
+        name = next((name for name in PAGES if call.parameter(name)), "")
+        return self._page(call, name) if name else self._searches.search(call)
+
+    def _page(self, call: Call, name: str) -> Reply:
+        hidden = call.parameter(name)
         try:
-            path, _, query = from_getpages(hidden).partition("?")
+            path, _, query = PAGES[name](hidden, call.links.base).partition("?")
         except ValueError as error:
             raise FhirError(410, "not-found", f"The page '{hidden}' is unknown.") from error
         return self._route(replace(call, path=path, query=query_pairs(query)))
@@ -129,12 +133,10 @@ class Service:
 
 def refusal(call: Call, error: FhirError) -> Reply:
     """Return the answer to a refusal."""
-    return json_reply(error.status, error.outcome(), call.links, error.fields)
+    return written(Reply(error.status, error.fields, resource=error.outcome()), call)
 
 
 def check_format(call: Call) -> None:
-    """Raise FhirError 406 if only formats other than JSON are asked for; `_format` comes before Accept."""
-    asked = call.parameter("_format") or call.fields.get("Accept", "*/*")
-    xml_only = "xml" in asked.lower() and "json" not in asked.lower() and "*/*" not in asked
-    if xml_only and not call.path.startswith("Binary/"):
-        raise FhirError(406, "not-supported", f"'{asked}' is not supported; this server writes JSON.")
+    """Raise FhirError 406 for the one other format of FHIR resources, which nothing here writes (R4, section 2.6.3)."""
+    if "turtle" in call.formats and not any(name in call.formats for name in ("json", "xml", "*/*")):
+        raise FhirError(406, "not-supported", "Turtle is not supported; this server writes JSON and XML.")

@@ -6,7 +6,7 @@ import base64
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import MappingProxyType
-from urllib.parse import parse_qsl, quote, urlencode, urlsplit
+from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
 from .json_text import Link, unescaped
 
@@ -38,12 +38,17 @@ def as_asked(base: str, _alias: str) -> str:
     return base
 
 
-def port_twice(base: str, _alias: str) -> str:
-    """Return the base with `:443:443` as HAPI writes it behind a proxy (hapi-fhir issue 2856)."""
+def port_written(base: str, _alias: str) -> str:
+    """Return the base with its port, the default one too."""
     parts = urlsplit(base)
     port = parts.port or {"https": 443, "http": 80}[parts.scheme]
-    host = parts.netloc.removesuffix(f":{port}")
-    return f"{parts.scheme}://{host}:{port}:{port}{parts.path}"
+    return f"{parts.scheme}://{parts.netloc.removesuffix(f':{port}')}:{port}{parts.path}"
+
+
+def port_twice(base: str, alias: str) -> str:
+    """Return the base with `:443:443` as HAPI writes it behind a proxy (hapi-fhir issue 2856)."""
+    parts = urlsplit(port_written(base, alias))
+    return f"{parts.scheme}://{parts.netloc}:{parts.netloc.rpartition(':')[2]}{parts.path}"
 
 
 def upper_case(base: str, _alias: str) -> str:
@@ -75,9 +80,28 @@ def by_getpages(base: str, page: Page) -> str:
     return f"{base}?_getpages={opaque}&_bundletype=searchset"
 
 
-def from_getpages(opaque: str) -> str:
+def from_getpages(opaque: str, _base: str) -> str:
     """Return path and query that `by_getpages` hid, or raise ValueError."""
     return base64.urlsafe_b64decode(opaque + "=" * (-len(opaque) % 4)).decode()
+
+
+def by_page_url(base: str, page: Page) -> str:
+    """Return the base and the page's whole address, percent-encoded, as a parameter; its own query is so twice."""
+    return f"{base}?_page={quote(by_path(base, page), safe='')}" if page.continuation else by_path(base, page)
+
+
+def by_page_url_twice(base: str, page: Page) -> str:
+    """Return the same with the address percent-encoded twice."""
+    return by_page_url(base, page).replace("%", "%25") if page.continuation else by_path(base, page)
+
+
+def from_page_url(url: str, base: str) -> str:
+    """Return path and query of a page below the base, or raise ValueError for any other address."""
+    address = url if "://" in url else unquote(url)
+    below = address.removeprefix(base)
+    if below == address or below[0] not in "/?":
+        raise ValueError(f"{address} is not below {base}")
+    return below.lstrip("/")
 
 
 def by_host_relative(base: str, page: Page) -> str:
@@ -89,13 +113,14 @@ def by_host_relative(base: str, page: Page) -> str:
 class Spelling:
     """One way to write addresses.
 
-    `base` gives the base, `page` a paging link, `escape` the JSON text of either; `end` follows the base
-    where it stands alone.
+    `base` gives the base, `page` a paging link, `escape` and `xml_escape` the JSON and XML text of either; `end`
+    follows the base where it stands alone.
     """
 
     base: Callable[[str, str], str] = as_asked
     page: Callable[[str, Page], str] = by_path
     escape: Callable[[str], str] = unescaped
+    xml_escape: Callable[[str], str] = unescaped
     end: str = ""
 
 
@@ -104,11 +129,15 @@ SPELLINGS = MappingProxyType(
         "plain": Spelling(),
         "escaped-slash": Spelling(escape=lambda text: text.replace("/", "\\/")),
         "unicode-escape": Spelling(escape=lambda text: text.replace("/", "\\u002f")),
-        "default-port": Spelling(base=port_twice),
+        "character-reference": Spelling(xml_escape=lambda text: text.replace("/", "&#x2F;")),
+        "default-port": Spelling(base=port_written),
+        "port-twice": Spelling(base=port_twice),
         "upper-case": Spelling(base=upper_case),
         "alias": Spelling(base=another_address),
         "trailing-slash": Spelling(page=by_path_with_slash, end="/"),
         "getpages": Spelling(page=by_getpages),
+        "encoded": Spelling(page=by_page_url),
+        "encoded-twice": Spelling(page=by_page_url_twice),
         "relative": Spelling(page=by_host_relative),
     }
 )

@@ -10,9 +10,9 @@ from urllib.parse import unquote, urlsplit
 
 from multidict import CIMultiDict
 
-from .calls import Call, Reply, json_reply
+from .calls import Call, Reply
 from .instances import Instances
-from .json_text import Link, Raw, Resource, at, read, text_at, write
+from .json_text import Link, Resource, at, read, text_at, write
 from .outcome import FhirError
 from .paging import bundle_of
 from .search import understand
@@ -36,7 +36,7 @@ class Transactions:
 
     def process(self, call: Call) -> Reply:
         """Answer a Bundle of type transaction or batch, or raise FhirError."""
-        bundle = read(call.body)
+        bundle = call.resource()
         type_ = text_at(bundle, "type")
         if bundle["resourceType"] != "Bundle" or type_ not in {"transaction", "batch"}:
             raise FhirError(400, "invalid", "The base takes a Bundle of type transaction or batch.")
@@ -45,7 +45,7 @@ class Transactions:
             exceeded = f"The number of entries in the bundle exceeded the configured limit of {MOST_ENTRIES}."
             raise FhirError(400, "too-costly", exceeded)
         answers = self._transaction(call, entries) if type_ == "transaction" else self._batch(call, entries)
-        return json_reply(200, {**bundle_of(f"{type_}-response"), "entry": answers}, call.links)
+        return Reply(200, resource={**bundle_of(f"{type_}-response"), "entry": answers})
 
     def _batch(self, call: Call, entries: list[Resource]) -> list[object]:
         answers: list[object] = []
@@ -53,7 +53,7 @@ class Transactions:
             try:
                 reply = self._answer(entry_call(call, entry, {}))
             except FhirError as error:
-                reply = json_reply(error.status, error.outcome(), call.links, error.fields)
+                reply = Reply(error.status, error.fields, resource=error.outcome())
             answers.append(entry_answer(reply))
         return answers
 
@@ -176,8 +176,8 @@ def entry_answer(reply: Reply) -> dict[str, object]:
         response["location"] = Link(fields["Location"])
     if "ETag" in fields:
         response["etag"] = fields["ETag"]
-    body = Raw(reply.body.decode()) if reply.body else None
-    if body is not None and reply.status >= 400:
-        response["outcome"] = body
-        body = None
-    return {"response": response} if body is None else {"resource": body, "response": response}
+    if reply.resource is None:
+        return {"response": response}
+    if reply.status >= 400:
+        return {"response": {**response, "outcome": reply.resource}}
+    return {"resource": reply.resource, "response": response}

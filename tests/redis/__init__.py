@@ -1,0 +1,1 @@
+"""Replicas with one token cache, before a real Redis."""
