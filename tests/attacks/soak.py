@@ -18,6 +18,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from statistics import median
 from time import monotonic
@@ -48,9 +49,11 @@ SERVER_FAULTS = (
     Answer(
         500, (("Content-Type", "application/fhir+json"),), b'{"resourceType":"OperationOutcome","issue":[]}'
     ),
-    RejectToken(),
     Cut(5000),
 )
+REFUSAL_EVERY = 80
+"""Faults from one refused token to the next: a second one within 30 s is taken for a server that trusts nobody."""
+
 LINK_FAULTS = (Act.RESET, Act.CUT, Act.HALF_CLOSE)
 
 SETTLED = 8
@@ -200,8 +203,12 @@ async def document(answer: ClientResponse, status: int = 200) -> dict:  # type: 
 async def weather(sandbox: Sandbox, link: FaultLink, soak: Soak) -> None:
     """Faults, one after the other, and calm between them."""
     chance = random.Random(soak.seed)
-    while not soak.over:
-        if chance.random() < 0.5:
+    for number in count(1):
+        if soak.over:
+            return
+        if number % REFUSAL_EVERY == 0:
+            sandbox.fhir.faults.append(RejectToken())
+        elif chance.random() < 0.5:
             sandbox.fhir.faults.append(chance.choice(SERVER_FAULTS))
         else:
             way = chance.choice((Way.UP, Way.DOWN))
