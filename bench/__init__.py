@@ -16,4 +16,5 @@ crowd.py         many tools at once: a slow server, idle connections, the first 
 slow_server.py   a server that thinks before each answer
 http2.py         HTTP/2 to the upstream, beside HTTP/1.1
 instructions.py  instructions a request, by callgrind: the number that does not depend on the machine's mood
+sizing.py        many sidecars on paper: token requests, connections, memory; writes the tables of docs/sizing.md
 """

@@ -14,6 +14,7 @@ Rooms (each imports only from those below it; import-linter holds the order, see
     server.py       one server at its listener: start, change, drain, stop
     listening.py    what lives as long as a listener: sockets and connections    RIM (aiohttp)
     service.py      what one server's settings give: rules, sign-in, connections
+    tracing/        spans of exchanges for OpenTelemetry, where somebody wants them   RIM (opentelemetry)
     signals.py      what the system asks of the process
     forwarding.py   carry one exchange between client and upstream
     pacing.py       wait for a server that asks for patience
@@ -50,6 +51,7 @@ Rooms (each imports only from those below it; import-linter holds the order, see
       binaries.py       whether a body is FHIR, or a Binary's content
       coding.py         content codings, decoded where a body must be read
       headers.py        which fields cross the proxy, and how they change
+      no_proxy.py       which servers NO_PROXY takes out of the corporate proxy
       echoes.py         the token that a server quotes goes no further
       representations.py  what is said of a body that changes on the way
       retries.py        what may be sent again, and when
@@ -62,6 +64,7 @@ Rooms (each imports only from those below it; import-linter holds the order, see
       tokens.py         what a token says of itself, and what is off about it
       accounts.py       who has signed in, and whether the settings let them
       scopes.py         the scopes that a server says it needs
+      vocabulary.py     the words of FHIR itself, which name nobody
       capabilities.py   hide the server's own OAuth from tools
       outcome.py        ProxyError -> OperationOutcome
     config/         text -> Config, or ConfigError naming every wrong key

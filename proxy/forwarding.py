@@ -6,7 +6,7 @@ The ten steps stand in the package's docstring; what each of them decides is in 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from itertools import chain
 from time import perf_counter
@@ -16,13 +16,13 @@ from .auth import Authenticator
 from .client import SMALL, ClientAnswer, ClientRequest, Upload
 from .client_limits import ClientLimits
 from .errors import ProxyError
-from .model import FinishedExchange
+from .model import FinishedExchange, RequestHead
 from .pacing import Pacing
 from .rules.correlation import identified, new_id
 from .rules.exchange import Exchange, ServerRules, failure
 from .rules.origins import preflight
 from .rules.storage import exchange_of
-from .upstream import Answer, Upstream
+from .upstream import Answer
 
 logger = logging.getLogger(__name__)
 
@@ -37,18 +37,27 @@ class Observer(Protocol):
         """Take note of an exchange that is over; neither waits nor raises."""
 
 
+class Sender(Protocol):
+    """The connections to one server."""
+
+    async def send(self, head: RequestHead, body: AsyncIterator[bytes] | None = None) -> Answer:
+        """Send a request, as `Upstream.send` does."""
+
+
 @dataclass(frozen=True, slots=True)
 class Site:
     """What the exchanges of one server share."""
 
     rules: ServerRules
     authenticator: Authenticator
-    upstream: Upstream
+    upstream: Sender
     pacing: Pacing
     limits: ClientLimits
     observer: Observer
     accounts: Mapping[str, Site] = field(default_factory=dict)
     """The same for the storage accounts beside it, each with its own credentials, connections and pauses."""
+    watched: Callable[[RequestHead], Site] | None = None
+    """The same for one exchange whose steps somebody follows, by its request; None where nobody does."""
 
     def of(self, exchange: Exchange) -> Site:
         """The place that an exchange goes to."""
@@ -61,6 +70,8 @@ async def forward(request: ClientRequest, site: Site) -> ClientAnswer:
     head = request.head
     request_id, shown_id = identified(head.fields, new_id())
     client = ClientAnswer(request)
+    if site.watched is not None:
+        site = site.watched(head)
     exchange: Exchange | None = None
     waited: float | None = None
     failed: ProxyError | None = None

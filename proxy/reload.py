@@ -15,7 +15,7 @@ from .signals import Stop
 
 logger = logging.getLogger(__name__)
 
-FROM_THE_START = ("admin_listen", "log_level", "log_format")
+FROM_THE_START = ("admin_listen", "log_level", "log_format", "traces")
 """Settings of the process that a reload leaves as they were when it started."""
 
 

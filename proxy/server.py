@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from urllib.parse import quote
 
 from .admin import Metrics, ServerWatch
@@ -34,12 +35,14 @@ class Proxy:
         own: Authenticator | None = None,
         metrics: Metrics | None = None,
         before: Service | None = None,
+        traced: Callable[[Site], Site] | None = None,
     ) -> None:
         require_c_parser()
-        self.service = Service(config, seams, own=own, metrics=metrics, before=before)
+        self.service = Service(config, seams, own=own, metrics=metrics, before=before, traced=traced)
         self.url = ""
         """The local base URL, once the listener accepts."""
         self._listening: Listening | None = None
+        self._resuming: asyncio.Task[None] | None = None
         self._retiring: dict[Service, asyncio.Task[None]] = {}
         self._metrics = metrics
         if metrics is not None:
@@ -89,6 +92,7 @@ class Proxy:
         """Open the listener; ConfigError names an address that cannot be had."""
         self._listening = await Listening.open(self.config.listen, self.service)
         self.url = self.watch.local_url = _local_url(self.config, self._listening.port)
+        self._resume()
         self._warn()
 
     async def sign_in(self) -> None:
@@ -113,6 +117,8 @@ class Proxy:
         self._listening.switch(service, site)
         self.url = self.watch.local_url = _local_url(self.config, self._port)
         self._retiring[before] = asyncio.create_task(self._retire(before))
+        if service.sign_in is not before.sign_in:
+            self._resume()
         self._warn()
 
     async def stop(self, drain_timeout: float, cut: asyncio.Event | None = None) -> None:
@@ -122,6 +128,8 @@ class Proxy:
 
     async def leave(self, drain_timeout: float, cut: asyncio.Event | None = None) -> None:
         """Accept no more; let running exchanges end within `drain_timeout` seconds or until `cut`."""
+        if self._resuming is not None:
+            self._resuming.cancel()
         # First of all: whoever waits for a sign-in has sent nothing, and would wait for Entra ID in vain.
         await self.service.sign_in.hang_up()
         if self._listening is not None:
@@ -137,6 +145,12 @@ class Proxy:
     @property
     def _port(self) -> int:
         return self._listening.port if self._listening else 0
+
+    def _resume(self) -> None:
+        """Have whoever is kept from an earlier run signed in, beside the requests."""
+        if self._resuming is not None:
+            self._resuming.cancel()
+        self._resuming = asyncio.create_task(self.watch.resume())
 
     async def _retire(self, service: Service) -> None:
         await service.retire()

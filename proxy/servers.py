@@ -16,6 +16,7 @@ from .model import BaseUrl
 from .open_files import within_limits
 from .server import Proxy
 from .service import Service, gathered, sign_in_key
+from .tracing import Tracing, tracing
 
 
 class Servers:
@@ -36,10 +37,16 @@ class Servers:
         self._page_of = page_of
         self._announce = announce
         self._leaving: set[asyncio.Task[None]] = set()
+        self._tracing: Tracing | None = None
         problems: list[ConfigError] = []
+        with gathered(problems):
+            self._tracing = tracing(config)
+        self._traced = self._tracing.traced if self._tracing else None
         for server in config.servers:
             with gathered(problems):
-                self.proxies.append(Proxy(server, self._seams_of(server), metrics=metrics))
+                self.proxies.append(
+                    Proxy(server, self._seams_of(server), metrics=metrics, traced=self._traced)
+                )
         if problems:
             raise ConfigError.joined(problems)
 
@@ -50,6 +57,8 @@ class Servers:
 
     async def start(self) -> None:
         """Open every listener."""
+        if self._tracing is not None:
+            self._tracing.start()
         for proxy in self.proxies:
             await proxy.start()
 
@@ -76,12 +85,14 @@ class Servers:
             place = _taken(left, *_places(server))
             with gathered(problems):
                 if place is None:
+                    self._refuse_own_port(server)
                     fresh.append(
                         Proxy(
                             server,
                             self._seams_of(server),
                             metrics=self._metrics,
                             before=before.service if before else None,
+                            traced=self._traced,
                         )
                     )
                 else:
@@ -90,6 +101,7 @@ class Servers:
                         self._seams_of(server),
                         metrics=self._metrics,
                         before=(before or place).service,
+                        traced=self._traced,
                     )
                     switches.append((place, service))
                     sites.append(place.site_of(service))
@@ -110,12 +122,25 @@ class Servers:
             self._announce(proxy.url)
 
     async def stop(self, cut: asyncio.Event) -> None:
-        """Stop every server, and wait for those that are leaving."""
+        """Stop every server, and wait for those that are leaving; then deliver the last traces in what time is left."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + self.config.drain_timeout
         stopping = [proxy.stop(self.config.drain_timeout, cut) for proxy in self.proxies]
         await asyncio.gather(*stopping, *self._leaving)
+        if self._tracing is not None:
+            await self._tracing.stop(until - loop.time(), cut)
 
     def _seams_of(self, server: ServerConfig) -> Seams:
         return replace(self._seams, page=partial(self._page_of, server.base_url))
+
+    def _refuse_own_port(self, server: ServerConfig) -> None:
+        """ConfigError for a port that a listener has until this change, which would have to close before it."""
+        own = next((proxy for proxy in self.proxies if proxy.config.listen.overlaps(server.listen)), None)
+        if own is not None:
+            raise ConfigError(
+                f"listen = {server.listen}: port {server.listen.port} is this proxy's own, at {own.config.listen}.",
+                hint="Stop the proxy and start it again, or take another port.",
+            )
 
     async def _undo(self, fresh: list[Proxy], services: list[Service]) -> None:
         for proxy in fresh:

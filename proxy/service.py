@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 
@@ -102,7 +102,8 @@ class Service:
     """One server by one set of settings; ConfigError tells all that cannot work.
 
     `own` is an Authenticator that has signed in already; it is closed with the sign-in. `before` is a service
-    whose sign-in, connections and pauses are kept as far as the settings for them are the same.
+    whose sign-in, connections and pauses are kept as far as the settings for them are the same. `traced` makes of
+    its site one whose exchanges are traced.
     """
 
     key: bytes
@@ -117,8 +118,10 @@ class Service:
         own: Authenticator | None = None,
         metrics: Metrics | None = None,
         before: Service | None = None,
+        traced: Callable[[Site], Site] | None = None,
     ) -> None:
         self.config = config
+        self._traced = traced
         self.running = Running()
         self._is_closed = False
         problems: list[ConfigError] = []
@@ -158,7 +161,8 @@ class Service:
             account: replace(site, authenticator=storage, upstream=upstream, pacing=pacing)
             for account, (upstream, pacing) in self._accounts.items()
         }
-        return replace(site, accounts=accounts)
+        site = replace(site, accounts=accounts)
+        return self._traced(site) if self._traced else site
 
     async def retire(self) -> None:
         """Close once the last exchange has ended."""

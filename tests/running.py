@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 from proxy.auth import Seams, SystemClock
@@ -36,18 +36,24 @@ async def proxy_before(base_url: str, seams: Seams | None = None, **settings: ob
         await proxy.stop(0)
 
 
-@asynccontextmanager
-async def proxy_of(sandbox: Sandbox, seams: Seams | None = None, **settings: object) -> AsyncIterator[Proxy]:
-    """A proxy that signs in to the sandbox as an application."""
+@contextmanager
+def app_settings(sandbox: Sandbox) -> Iterator[dict[str, object]]:
+    """What signs in to the sandbox as an application."""
     with tempfile.TemporaryDirectory() as folder:
         ca_file = Path(folder) / "ca.pem"
         ca_file.write_bytes(sandbox.tenant.ca_pem)
-        signed_in = {
+        yield {
             "auth": "client-secret",
             "authority": sandbox.tenant.authority,
             "client_id": SERVICE.client_id,
             "client_secret": SECRET,
             "ca_bundle": str(ca_file),
         }
+
+
+@asynccontextmanager
+async def proxy_of(sandbox: Sandbox, seams: Seams | None = None, **settings: object) -> AsyncIterator[Proxy]:
+    """A proxy that signs in to the sandbox as an application."""
+    with app_settings(sandbox) as signed_in:
         async with proxy_before(sandbox.fhir.base_url, seams, **{**signed_in, **settings}) as proxy:
             yield proxy

@@ -202,6 +202,22 @@ async def test_address_that_cannot_be_had_changes_nothing(tool: ClientSession) -
         assert 1 == program.metrics.count("upstream_connections{")
 
 
+@pytest.mark.parametrize(("before", "after"), [("localhost", "127.0.0.1"), ("127.0.0.1", "localhost")])
+async def test_other_name_of_the_same_port_needs_a_new_start(
+    tool: ClientSession, unused_tcp_port: int, before: str, after: str
+) -> None:
+    async with byte_server(saying(b"ok")) as fake:
+        async with running(server(fake.port, f"{before}:{unused_tcp_port}")) as program:
+            with pytest.raises(ConfigError) as refused:
+                await program.change(server(fake.port, f"{after}:{unused_tcp_port}"))
+            assert refused.value.message == (
+                f"listen = {after}:{unused_tcp_port}: port {unused_tcp_port} is this proxy's own, at "
+                f"{before}:{unused_tcp_port}."
+            )
+            assert "start it again" in refused.value.hint
+            assert 200 == await create(tool, program.urls[0])
+
+
 async def test_servers_come_and_go(tool: ClientSession) -> None:
     async with byte_server(saying(b"one")) as one, byte_server(saying(b"two")) as two:
         async with running(server(one.port)) as program:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 import socket
 import sys
 from collections.abc import AsyncIterator
@@ -183,6 +184,7 @@ STAYS_OUT = [
     pytest.param(PERSONAL_USER, CLINIC.id, {}, "AADSTS50020", id="a personal account that is no guest"),
     pytest.param(GUEST, CLINIC.id, POLICY, f"a guest from {PARTNER.id}", id="a guest, by the policy"),
     pytest.param(MEMBER, CLINIC.id, {"expect_tenant": PARTNER.id}, "expect_tenant", id="another tenant"),
+    pytest.param(GUEST, ORGANIZATIONS, {"expect_tenant": CLINIC.id}, "expect_tenant", id="a guest whose tenant nobody names"),
     pytest.param(GUEST, CLINIC.id, {"account": MEMBER.username}, "the account to use", id="another account"),
 ]  # fmt: skip
 
@@ -203,10 +205,14 @@ async def test_stays_out_and_nothing_reaches_the_server_with_a_token(
 
 
 async def test_guest_whose_tenant_nobody_names_is_told_to_name_it(world: World) -> None:
+    """Nobody but the server knows that the token of their own organization is not of the server's."""
     world.fhir.access.authority = f"https://{MICROSOFT}/{ORGANIZATIONS}"
     status, told = await world.status_for(GUEST)
+    sent = re.findall(rb"\r\nauthorization: bearer (\S+)", bytes(world.link.sent_up), re.IGNORECASE)
+    tenants = {jwt.decode(one, options={"verify_signature": False})["tid"] for one in sent}
 
     assert status == 502
+    assert tenants == {PARTNER.id}
     assert "--tenant" in told
     assert "has to be a guest there" in told
 

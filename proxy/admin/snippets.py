@@ -39,9 +39,12 @@ SNIPPETS = (
     ),
     Snippet(
         "Java",
+        "import ca.uhn.fhir.context.FhirContext;\n"
+        "import ca.uhn.fhir.rest.client.api.IGenericClient;\n"
+        "import org.hl7.fhir.r4.model.Bundle;\n\n"
         'IGenericClient client = FhirContext.forR4().newRestfulGenericClient("{url}");\n'
-        "Bundle patients = client.search().forResource(Patient.class).count(50)\n"
-        "    .returnBundle(Bundle.class).execute();",
+        'Bundle patients = client.search().forResource("Patient").count(50).returnBundle(Bundle.class).execute();\n'
+        "System.out.println(patients.getEntry().size());",
         "With the HAPI FHIR client.",
     ),
     Snippet(

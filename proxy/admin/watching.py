@@ -21,8 +21,9 @@ from ..auth import (
     opened_desk_of,
 )
 from ..auth.identities import PERSON_METHODS, configured
+from ..auth.token_caches import may_be_kept
 from ..config import ServerConfig
-from ..errors import ProxyError, RequestRefused, SignInRequired
+from ..errors import ConfigError, ProxyError, RequestRefused, SignInRequired
 from ..model import Credentials, FinishedExchange, Rejection
 from ..rules.claims import Identity, identity
 from ..rules.tokens import Finding
@@ -143,6 +144,19 @@ class ServerWatch:
         """Where a person signs in; raises why none can."""
         with self._remembering():
             return await opened_desk_of(self._authenticator)
+
+    async def resume(self) -> None:
+        """Go on as the person whom an earlier run has kept, where that needs nobody; otherwise a request asks."""
+        config = self.config
+        is_of_people = config.auth in PERSON_METHODS or (config.auth == "auto" and not configured(config))
+        try:
+            if is_of_people and may_be_kept(config):
+                await (await opened_desk_of(self._authenticator)).resume()
+                await self.credentials()
+        except (ConfigError, SignInRequired):
+            return  # there is nobody to go on as
+        except ProxyError as error:
+            self._remember(error)
 
     async def sign_in(self, start: Start) -> None:
         """Have a person sign in who wants to; raises why nobody has."""

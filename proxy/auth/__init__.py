@@ -1,8 +1,8 @@
 """Ways to obtain credentials, one file each.
 
 `seams` says what an Authenticator is and what it needs from outside, `sources` what a token is and who makes
-one. `cache` keeps one token for all who ask, `gate` looks at what comes out. `desk` is where a person signs in and
-out beside the requests.
+one. `cache` keeps one token for all who ask, by the times of `renewal`; `gate` looks at what comes out. `desk` is
+where a person signs in and out beside the requests.
 A way to sign in is a TokenSource under that cache: an app's (`app`, by `client_secret`, `client_certificate` or
 `workload_identity`, with what `proofs` sends), or a person's (`person`, by the ways `interactive` and
 `device_code`).

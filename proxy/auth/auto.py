@@ -79,6 +79,8 @@ class AutoAuthenticator:
         self._seams = seams
         self._make = make
         self._chosen: Authenticator | None = None
+        self.method: AuthMethod = "auto"
+        """The method that was made for the server's answer; `auto` before, and where none was."""
         self._flight: asyncio.Task[Authenticator | ProxyError] | None = None
         self._asked_at = float("-inf")
         self._told = ""
@@ -172,6 +174,7 @@ class AutoAuthenticator:
             made = self._make(method, _answering(head))
         except ConfigError as error:
             return _Unable(error)
+        self.method = method
         self._tell(self._announcement(method, chosen, challenges))
         return made
 
@@ -196,6 +199,7 @@ class AutoAuthenticator:
             made = self._make(method, self._seams.probe)
         except ConfigError as error:
             return _Unable(error)
+        self.method = method
         what = ELSEWHERE[method](self._config)
         self._tell(f"{self._config.base_url} asks for a sign-in; {what} is used")
         return made

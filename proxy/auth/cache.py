@@ -11,6 +11,7 @@ import asyncio
 import copy
 import logging
 import math
+import random
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, replace
 
@@ -25,18 +26,9 @@ from ..errors import (
 )
 from ..model import Credentials, Rejection
 from .clock import Clock
+from .renewal import times
 from .seams import Authenticator, Explain
 from .sources import AccessToken, Person, TokenSource, VersatileSource
-
-LEEWAY = 30.0
-"""Seconds before its expiry from which a token is not sent any more: it has to arrive alive, and clocks
-differ."""
-
-RENEW_AHEAD = 300.0
-"""Seconds before its expiry from which a token is renewed; MSAL takes the same number for "expired"."""
-
-MINIMUM_AGE = 60.0
-"""Seconds that a token is used at least, since Entra ID may name a moment in the past for its renewal."""
 
 FAILURE_PAUSE = 5.0
 """Seconds for which a failure is told again without an attempt: 1,000 requests are not 1,000 attempts."""
@@ -72,7 +64,7 @@ class Held:
 
 @dataclass(frozen=True, slots=True)
 class Flight:
-    """An acquisition under way; `is_ahead` where the token in use is still good."""
+    """An acquisition under way; `is_ahead` where no request waits for it, so that no person is asked."""
 
     task: asyncio.Task[Held | ProxyError]
     is_ahead: bool
@@ -88,7 +80,8 @@ class CachedAuthenticator:
     """An Authenticator for one identity, around the source of its tokens.
 
     Belongs to one event loop. Raises what the source raises, each time as an exception of its own.
-    `is_outdated` is asked for each request; where it says so, nothing that is kept is used any more.
+    `is_outdated` is asked for each request; where it says so, nothing that is kept is used any more. `spread`
+    gives a number from 0 to 1, by which proxies that started together come apart.
     """
 
     def __init__(
@@ -99,12 +92,14 @@ class CachedAuthenticator:
         person: Person | None = None,
         *,
         is_outdated: Callable[[], bool] | None = None,
+        spread: Callable[[], float] = random.random,
     ) -> None:
         self._source = source
         self._clock = clock
         self._explain = explain
         self._person = person
         self._is_outdated = is_outdated
+        self._spread = spread
         self._held: TLRUCache[str, Held] = TLRUCache(
             1, ttu=lambda _key, held, _now: held.usable_until, timer=clock.time
         )
@@ -193,7 +188,7 @@ class CachedAuthenticator:
             if isinstance(outcome, Held):
                 return outcome.credentials
             if flight.is_ahead and isinstance(outcome, SignInRequired):
-                continue  # Nobody was asked yet, since the token was still good when that flight began.
+                continue  # Nobody was asked yet, since no request waited when that flight began.
             raise copy.copy(outcome)
 
     def _raise_remembered(self) -> None:
@@ -259,12 +254,12 @@ class CachedAuthenticator:
             token = await self._person.sign_in(reason)
         if (refusal := self._refusal_of(token)) is not None:
             raise self._explain(refusal.challenges)
-        return self._accepted(token, was_forced=rejected is not None)
+        return self._accepted(token, was_forced=rejected is not None, was_awaited=not is_ahead)
 
     def _refusal_of(self, token: AccessToken) -> Rejection | None:
         return self._refused.get(token.credentials().authorization)
 
-    def _accepted(self, token: AccessToken, *, was_forced: bool) -> Held:
+    def _accepted(self, token: AccessToken, *, was_forced: bool, was_awaited: bool) -> Held:
         now = self._now()
         life = token.expires_at - now
         if life <= 0:
@@ -272,14 +267,8 @@ class CachedAuthenticator:
                 f"The access token had expired {-life:.0f} seconds before it came",
                 hint="Check the clock of this machine; a token from a file or a variable has to be replaced.",
             )
-        wanted = min(token.refresh_at, token.expires_at - min(RENEW_AHEAD, life / 2))
-        return Held(
-            credentials=token.credentials(),
-            acquired_at=now,
-            refresh_at=max(wanted, now + min(MINIMUM_AGE, life / 2)),
-            usable_until=token.expires_at - min(LEEWAY, life / 10),
-            was_forced=was_forced,
-        )
+        found = times(now, token.expires_at, token.refresh_at, self._spread(), was_awaited=was_awaited)
+        return Held(token.credentials(), now, found.refresh_at, found.usable_until, was_forced)
 
     def _remember(self, error: ProxyError, *, is_ahead: bool) -> None:
         now = self._now()
@@ -287,7 +276,7 @@ class CachedAuthenticator:
         if isinstance(error, IdentityProviderUnavailable):
             error.retry_after = math.ceil(pause)
         self._ahead_from = now + max(pause, AHEAD_PAUSE)
-        if is_ahead:
+        if is_ahead and _CURRENT in self._held:
             _log.warning("The token is still good but could not be renewed: %s", error.message)
         if not (is_ahead and isinstance(error, SignInRequired)):
             self._failure = _Failure(error, now + pause)

@@ -78,6 +78,13 @@ class PersonalAuthenticator(CachedAuthenticator):
         if isinstance(outcome, ProxyError):
             raise copy.copy(outcome)
 
+    async def resume(self) -> None:
+        """Go on as whoever an earlier run has kept; raises why not, without asking anybody."""
+        if self._flight is None and not self._held:
+            outcome = await self._end(self._start(self._fly(None, is_ahead=True), is_ahead=True))
+            if isinstance(outcome, ProxyError):
+                raise copy.copy(outcome)
+
     async def invited(self) -> None:
         """Wait until the person is told what to do."""
         await self._personal.invited()
@@ -110,7 +117,7 @@ class PersonalAuthenticator(CachedAuthenticator):
 
     async def _new(self, rejected: Rejection | None, *, is_ahead: bool) -> Held:
         if self._personal.is_called and not is_ahead:
-            return self._accepted(await self._personal.sign_in(None), was_forced=False)
+            return self._accepted(await self._personal.sign_in(None), was_forced=False, was_awaited=True)
         return await super()._new(rejected, is_ahead=is_ahead)
 
 

@@ -16,7 +16,7 @@ from .answers import Answer, Question, refusal, seconds, senseless, token
 from .authorities import Authority
 from .clock import Clock
 from .flows import CodeFlow, DeviceFlow
-from .keeping import Obtained, Place, Tokens
+from .keeping import Obtained, Place, Tokens, purpose_of
 from .kept import account_of_entry
 from .msal_room import LIMITS, Outcome, Room, Rooms, TimeLimits, outages
 from .people import People, account_in
@@ -264,7 +264,7 @@ class Entra:
     def _purpose(self, registration: Registration) -> str:
         """What an access token is for: the scope, and the person's account."""
         home = self._entry["home_account_id"] if self._entry is not None else ""
-        return f"{registration.scope} {home}"
+        return purpose_of(registration.scope, home)
 
     def _brought(self, tokens: Tokens, answer: Answer, asked_at: float) -> AccessToken:
         """The token of a sign-in."""

@@ -5,12 +5,13 @@ from __future__ import annotations
 import copy
 import logging
 
-from ..config import ServerConfig
+from ..config import AuthMethod, ServerConfig
 from ..errors import AuthenticationFailed
 from ..model import Credentials, Rejection
 from ..rules.accounts import account_of, refused_by_name, refused_by_policy
 from ..rules.tokens import Claims, Finding, token_findings, unverified_claims
-from .identities import PERSON_METHODS_OR_AUTO
+from .auto import AutoAuthenticator
+from .identities import PERSON_METHODS
 from .seams import Authenticator, Explain, Seams, Versatile
 
 _log = logging.getLogger(__name__)
@@ -49,11 +50,17 @@ class Gate:
         inner = self.inner.beside(audience, explain) if isinstance(self.inner, Versatile) else None
         if inner is None:
             return None
-        return Gate(inner, self._config.model_copy(update={"audience": audience}), self._seams)
+        config = self._config.model_copy(update={"audience": audience, "auth": self._method})
+        return Gate(inner, config, self._seams)
 
     async def close(self) -> None:
         """Stop what is under way."""
         await self.inner.close()
+
+    @property
+    def _method(self) -> AuthMethod:
+        """The way to sign in that is in use, also where `auto` has chosen it."""
+        return self.inner.method if isinstance(self.inner, AutoAuthenticator) else self._config.auth
 
     def _look(self, credentials: Credentials | None) -> None:
         self._seen = credentials
@@ -82,7 +89,7 @@ class Gate:
         refused = refused_by_policy(account, config)
         if refused is None and account is not None and not account.is_app:
             # Those have compared the account with the settings already, by more than the token tells.
-            has_compared = config.auth in PERSON_METHODS_OR_AUTO
+            has_compared = self._method in PERSON_METHODS
             refused = None if has_compared else refused_by_name(account, config)
         return refused
 

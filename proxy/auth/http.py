@@ -21,9 +21,12 @@ from urllib3 import PoolManager, ProxyManager
 
 from ..errors import IdentityProviderUnavailable
 from ..model import is_loopback
+from ..rules.no_proxy import excluded_hosts, is_excluded
 from ..trust import UNTRUSTED, hint, trust
 
-__all__ = ["EntraHttp", "Outage", "RequestException", "proxies", "unavailable"]
+__all__ = ["EntraHttp", "Outage", "RequestException", "TrustingAdapter", "proxies", "unavailable"]
+
+HTTPS_PORT = 443
 
 LONGEST_OUTAGE_PAUSE = 25
 """Seconds of a `Retry-After` on 5xx that are honoured at most, so that all works again within 30 s of its end."""
@@ -37,7 +40,7 @@ class Outage(RequestException):
         self.retry_after = retry_after
 
 
-class _Adapter(HTTPAdapter):
+class TrustingAdapter(HTTPAdapter):
     """Connections that trust what one context trusts, and nothing that requests would add."""
 
     def __init__(self, context: ssl.SSLContext) -> None:
@@ -45,9 +48,11 @@ class _Adapter(HTTPAdapter):
         super().__init__()
 
     def init_poolmanager(self, connections: int, maxsize: int, block: bool = False, **_more: object) -> None:
+        """Connect under the context."""
         self.poolmanager = PoolManager(connections, maxsize=maxsize, block=block, ssl_context=self._context)
 
     def proxy_manager_for(self, proxy: str, **_more: object) -> ProxyManager:
+        """Connect under the context through a tunnel as well."""
         manager: ProxyManager = super().proxy_manager_for(proxy, ssl_context=self._context)
         return manager
 
@@ -76,7 +81,7 @@ class EntraHttp:
         self._session = requests.Session()
         self._session.trust_env = False
         self._session.adapters.clear()  # What is left is https alone, wherever Entra's metadata points.
-        self._session.mount("https://", _Adapter(trust(ca_bundle, os.environ)))
+        self._session.mount("https://", TrustingAdapter(trust(ca_bundle, os.environ)))
         self._limits = (connect, read)
 
     def get(self, url: str, **options: object) -> requests.Response:
@@ -111,8 +116,13 @@ class EntraHttp:
 
 
 def proxies(url: str) -> dict[str, str]:
-    """The proxy for a URL, by HTTPS_PROXY and NO_PROXY or the system's settings; none for loopback."""
-    return {} if is_loopback(urlsplit(url).hostname or "") else dict(get_environ_proxies(url))
+    """The proxy for an https URL, by HTTPS_PROXY and NO_PROXY or the system's settings; none for loopback."""
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    # requests reads fewer forms of NO_PROXY than are read for the server.
+    if is_loopback(host) or is_excluded(host, parts.port or HTTPS_PORT, excluded_hosts(os.environ)):
+        return {}
+    return dict(get_environ_proxies(url))
 
 
 def _texts(value: object) -> dict[str, str]:

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from ..errors import IdentityProviderUnavailable
 from .authorities import Authority
-from .cache import RENEW_AHEAD
+from .renewal import RENEW_AHEAD
 from .sources import AccessToken
 
 FRESH = 60.0
@@ -55,7 +55,17 @@ class Obtained:
 
 
 Tokens = dict[str, Obtained]
-"""Access tokens by what they are for: scope, and account where it is a person's."""
+"""Access tokens by their purpose."""
+
+
+def purpose_of(scope: str, account: str) -> str:
+    """What an access token is for; `account` is MSAL's home account id, empty for an app."""
+    return f"{scope} {account}"
+
+
+def account_of(purpose: str) -> str:
+    """Whose tokens those of a purpose are."""
+    return purpose.rpartition(" ")[2]
 
 
 class Keeping(Protocol):

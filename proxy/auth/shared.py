@@ -143,7 +143,7 @@ class Shared:
             with self._prolonged(turn):
                 yield tokens
         finally:
-            now = Content(self._memory.epoch, sections_of(json.loads(cache.serialize())), dict(tokens))
+            now = self._memory.changed(sections_of(json.loads(cache.serialize())), dict(tokens))
             self._memory = now
             self._is_unsaved = self._is_unsaved or now != before
             if turn is not None:
@@ -236,7 +236,11 @@ class Shared:
             return self._memory
         self._known_mark = mark
         was_lost = bool(self._memory.epoch) and self._memory.epoch != found.epoch
-        return found.joined(self._memory) if self._is_unsaved or was_lost else found
+        if self._is_unsaved:
+            return found.joined(self._memory)
+        # Who signed in again after what we know of has not left.
+        ours = replace(self._memory, left=self._memory.left - found.accounts)
+        return found.joined(ours) if was_lost else found
 
     def _opened(self, entry: bytes | None) -> Content | None:
         """What an entry holds; None for none, and for one that cannot be opened, which is told once."""

@@ -38,6 +38,14 @@ def personal_place(config: ServerConfig, clock: Clock, tell: Tell) -> Place | No
     return None if kind is None else partial(kind, config, tell)
 
 
+def may_be_kept(config: ServerConfig) -> bool:
+    """Whether an earlier run may have left a person's sign-in; nothing is opened to see whose."""
+    if config.token_cache not in ON_THIS_MACHINE:
+        return True
+    suffix = SUFFIXES.get(config.token_cache, "")
+    return bool(suffix) and any(state_folder(os.environ).glob(f"*{suffix}"))
+
+
 def app_place(config: ServerConfig, clock: Clock) -> Place | None:
     """Where replicas share the tokens of an app, which needs nothing else to be kept. ConfigError as above."""
     return None if config.token_cache in ON_THIS_MACHINE else _in_redis(config, clock, "app")
@@ -127,3 +135,6 @@ ON_THIS_MACHINE: Mapping[str, _Kept | None] = {
     "none": None,
 }
 """Where a person's sign-ins are kept, by the setting's value; any other is the URL of a Redis."""
+
+SUFFIXES: Mapping[str, str] = {"auto": ENCRYPTED, "encrypted": ENCRYPTED, "file": FILE}
+"""The names' ends of what is kept on this machine."""

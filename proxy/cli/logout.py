@@ -9,7 +9,7 @@ import click
 from ..auth.kept import all_kept
 from ..auth.private_file import state_folder
 from ..errors import ConfigError
-from .accounts import described, signed_in
+from .accounts import described, signed_in, tell_of_others
 from .terminal import tell
 
 
@@ -19,8 +19,10 @@ from .terminal import tell
 def command(account: str | None, everybody: bool) -> None:
     """Forget the sign-ins of ACCOUNT, or the only one that there is.
 
-    A running proxy notices when it next renews its token.
+    A running proxy notices when it next renews its token. Sign-ins that replicas share in Redis are not reached: sign
+    out on the page of a proxy that uses them.
     """
+    tell_of_others(os.environ)
     found = signed_in()
     names = {one.account.username for one in found}
     if account is None and not everybody and len(names) > 1:
@@ -30,7 +32,10 @@ def command(account: str | None, everybody: bool) -> None:
         )
     leaving = [one for one in found if account is None or one.account.is_named(account)]
     if account is not None and not leaving:
-        raise ConfigError(f"{account} is not signed in", hint="fhir-auth-proxy accounts lists who is.")
+        raise ConfigError(
+            f"{account} is not signed in on this machine",
+            hint="fhir-auth-proxy accounts lists who is; out of a token cache in Redis, sign out on a proxy's page.",
+        )
     homes = {one.account.home_account_id for one in leaving}
     for kept in all_kept(state_folder(os.environ), tell):
         for one in kept.accounts():

@@ -289,6 +289,10 @@ class Config(BaseModel):
     log_format: Annotated[Literal["text", "json"], Shown("Process")] = Field(
         default="text", description="How log lines look."
     )
+    traces: Annotated[Literal["off", "otlp"], Shown("Process")] = Field(
+        default="off",
+        description="Traces for OpenTelemetry, sent where its own variables say; needs the extra otel.",
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@
     answers.py       what the server says before a sign-in: of itself, of the sign-in, of the time
     identity.py      who signs in, with what token, and what the server does with it
     local.py         links through a real proxy, the listener and its guards
+    storage.py       the accounts that files of exports lie in
     asking.py        one question, one answer
     verdicts.py      Verdict, Finding, Report
 
@@ -23,7 +24,7 @@ from dataclasses import dataclass
 from ..auth import Seams
 from ..config import ServerConfig
 from ..errors import ConfigError, ProxyError
-from . import answers, identity, local, road
+from . import answers, identity, local, road, storage
 from .state import State, Step
 from .verdicts import FORMAT, Finding, Report, Status, Verdict, failed, skipped
 
@@ -60,6 +61,7 @@ ROAD = (
     Stretch("links", "Links of a page", 18, local.links, "Check --alias.", ("read",)),
     Stretch("clock", "Clock", 19, answers.clock, "Set this machine's clock."),
     Stretch("listener", "Local listener", 20, local.listener, "Take another port with --listen."),
+    Stretch("storage", "Storage accounts", 21, storage.accounts, "Check --export-storage."),
 )
 """The road in its order. Exit statuses are documented in the README and never change their meaning."""
 

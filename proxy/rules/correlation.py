@@ -1,6 +1,6 @@
 """The id by which an exchange is found again, in the tool's log, in this proxy's and in the server's.
 
-A `traceparent` (W3C Trace Context) passes as every field does.
+A `traceparent` (W3C Trace Context) passes as every field does, except where `tracing` follows the exchange.
 """
 
 from __future__ import annotations

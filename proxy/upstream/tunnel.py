@@ -10,12 +10,12 @@ import asyncio
 from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from ipaddress import ip_address, ip_network
 from typing import cast
 from urllib.parse import unquote, urlsplit
 
 from ..errors import ConfigError, UpstreamUnreachable
 from ..model import BaseUrl
+from ..rules.no_proxy import excluded_hosts, is_excluded
 
 _VARIABLES = ("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY")
 """Where a proxy for HTTPS is named, the first that is set and not empty; the order is curl's."""
@@ -46,8 +46,8 @@ def tunnel_for(base: BaseUrl, environment: Mapping[str, str]) -> Tunnel | None:
     if base.scheme != "https" or base.is_loopback:
         return None
     variable = next((name for name in _VARIABLES if environment.get(name)), "")
-    excluded = environment.get("no_proxy") or environment.get("NO_PROXY") or ""
-    if not variable or _is_excluded(base, excluded):
+    excluded = excluded_hosts(environment)
+    if not variable or is_excluded(base.host, base.port, excluded):
         return None
     return _parse(variable, environment[variable].strip())
 
@@ -70,40 +70,6 @@ def _parse(variable: str, text: str) -> Tunnel:
         pair = f"{unquote(user)}:{unquote(password or '')}"
         authorization = b"Basic " + b64encode(pair.encode())
     return Tunnel(host, port or 80, authorization)
-
-
-def _is_excluded(base: BaseUrl, patterns: str) -> bool:
-    """Whether NO_PROXY names the server: `*`, a host, a domain with all below it, an address, a CIDR range.
-
-    Host and domain may carry a port, and then mean that port alone.
-    """
-    for pattern in patterns.replace(",", " ").lower().split():
-        name, port = _split_port(pattern)
-        if port in {"", str(base.port)} and (name == "*" or _is_named(base.host, name)):
-            return True
-    return False
-
-
-def _split_port(pattern: str) -> tuple[str, str]:
-    if pattern.startswith("["):
-        name, _, rest = pattern[1:].partition("]")
-        return name, rest.removeprefix(":")
-    if pattern.count(":") == 1:
-        name, _, port = pattern.partition(":")
-        return name, port
-    return pattern, ""
-
-
-def _is_named(host: str, name: str) -> bool:
-    domain = name.removeprefix("*").removeprefix(".")
-    return host == domain or host.endswith(f".{domain}") or _is_in_network(host, name)
-
-
-def _is_in_network(host: str, pattern: str) -> bool:
-    try:
-        return ip_address(host) in ip_network(pattern, strict=False)
-    except ValueError:
-        return False
 
 
 class TunnelRequest(asyncio.Protocol):

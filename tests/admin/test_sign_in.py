@@ -4,6 +4,7 @@ import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import pytest
 from aiohttp import ClientSession
@@ -162,6 +163,86 @@ async def test_signed_out_is_nobody(page: Page) -> None:
 
     assert (200, "", None) == (status, state["account"], state["token_valid_until"])
     assert not page.running.proxy.watch.is_signed_in
+
+
+@pytest.fixture
+def keeping(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
+    """Settings with which a sign-in outlives the process."""
+    for name in ("HOME", "XDG_STATE_HOME", "LOCALAPPDATA"):
+        monkeypatch.setenv(name, str(tmp_path / "state"))
+    return {"token_cache": "file"}
+
+
+async def resumed(stack: AsyncExitStack, sandbox: Sandbox, **settings: object) -> Page:
+    """A proxy that has started and has looked for whoever is kept."""
+    page = await opened(stack, sandbox, **settings)
+    resuming = page.running.proxy._resuming
+    assert resuming is not None
+    await resuming
+    return page
+
+
+async def sign_in_once(stack: AsyncExitStack, sandbox: Sandbox, **settings: object) -> None:
+    """A person signs in, which a later start finds."""
+    page = await opened(stack, sandbox, **settings)
+    _, state = await page.act(PLACE)
+    await page.person.visit(invitation(state)["address"])
+    assert await page.signed_in() == MEMBER.username
+
+
+@pytest.mark.parametrize("auth", ["interactive", "device-code", "auto"])
+async def test_whoever_is_kept_is_signed_in_at_the_start(
+    sandbox: Sandbox, keeping: dict[str, object], auth: str
+) -> None:
+    async with AsyncExitStack() as stack:
+        await sign_in_once(stack, sandbox, **keeping)
+        page = await resumed(stack, sandbox, auth=auth, **keeping)
+        state = await page.state()
+        grants = [request.grant_type for request in sandbox.tenant.token_requests]
+
+        assert (state["account"], state["invitation"]) == (MEMBER.username, None)
+        assert grants == ["authorization_code", "refresh_token"]
+        assert await page.patients() == 200
+        assert len(sandbox.tenant.token_requests) == len(grants)  # the tool's request needed none
+
+
+async def test_dead_sign_in_that_is_kept_calls_nobody_at_the_start(
+    sandbox: Sandbox, keeping: dict[str, object]
+) -> None:
+    async with AsyncExitStack() as stack:
+        await sign_in_once(stack, sandbox, **keeping)
+        sandbox.tenant.revoke(MEMBER.username)
+        page = await resumed(stack, sandbox, **keeping)
+        state = await page.state()
+
+        assert (state["account"], state["is_open"], page.person.opened) == ("", False, [])
+        assert page.running.proxy.watch.problem is None
+        _, state = await page.act(PLACE)
+        await page.person.visit(invitation(state)["address"])
+        assert await page.signed_in() == MEMBER.username
+
+
+async def test_why_whoever_is_kept_is_not_signed_in_stands_in_the_status(
+    sandbox: Sandbox, keeping: dict[str, object]
+) -> None:
+    async with AsyncExitStack() as stack:
+        await sign_in_once(stack, sandbox, **keeping)
+        sandbox.tenant.faults.always(Refusal(500011))
+        page = await resumed(stack, sandbox, **keeping)
+        problem = page.running.proxy.watch.problem
+
+        assert problem is not None
+        assert "AADSTS500011" in problem.message
+
+
+async def test_without_anybody_kept_nothing_is_asked_at_the_start(
+    sandbox: Sandbox, keeping: dict[str, object]
+) -> None:
+    async with AsyncExitStack() as stack:
+        page = await resumed(stack, sandbox, auth="auto", **keeping)
+
+        assert sandbox.tenant.token_requests == ()
+        assert page.running.proxy.upstream_connections == 0
 
 
 async def test_what_went_wrong_is_answered_and_stands_in_the_status(page: Page) -> None:

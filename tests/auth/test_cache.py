@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from proxy.auth.cache import (
     AHEAD_PAUSE,
     FAILURE_PAUSE,
-    LEEWAY,
     LONGEST_PAUSE,
     SECOND_REFUSAL,
     CachedAuthenticator,
 )
+from proxy.auth.renewal import LEEWAY
 from proxy.auth.sources import AccessToken
 from proxy.config import ServerConfig
 from proxy.errors import (
@@ -106,7 +106,12 @@ async def source(clock: FakeClock) -> FakeSource:
 
 @pytest.fixture
 async def cached(source: FakeSource, clock: FakeClock) -> CachedAuthenticator:
-    return CachedAuthenticator(source, clock, EXPLAIN)
+    return CachedAuthenticator(source, clock, EXPLAIN, spread=latest)
+
+
+def latest() -> float:
+    """As late as renewals may be."""
+    return 0.0
 
 
 def text(credentials: Credentials | None) -> str:
@@ -318,6 +323,18 @@ async def test_renewal_begins_when_the_issuer_wants_it(
     await settled()
 
     assert (before, len(source.calls)) == (1, 2)
+
+
+async def test_renewals_of_what_started_together_come_apart(source: FakeSource, clock: FakeClock) -> None:
+    made = [CachedAuthenticator(source, clock, EXPLAIN, spread=partial(float, part)) for part in (0, 0.5, 1)]
+    renewed = []
+    for seconds in (0, 1649, 1, 824, 1, 824, 1):
+        clock.advance(seconds)
+        await asyncio.gather(*(one.credentials() for one in made))
+        await settled()
+        renewed.append(len(source.calls) - len(made))
+
+    assert renewed == [0, 0, 1, 1, 2, 2, 3]
 
 
 @pytest.mark.parametrize("life", [10.0, 60.0, 299.0, 300.0, HOUR])
@@ -533,7 +550,7 @@ async def test_rejected_token_is_gone_while_entra_is_down(
 
 async def test_person_is_asked_once_and_all_wait(clock: FakeClock, source: FakeSource) -> None:
     person = FakePerson(clock)
-    cached = CachedAuthenticator(source, clock, EXPLAIN, person)
+    cached = CachedAuthenticator(source, clock, EXPLAIN, person, spread=latest)
     reason = SignInRequired("nobody yet")
     source.failure = reason
     waiters = [asyncio.create_task(cached.credentials()) for _ in range(50)]
@@ -546,7 +563,7 @@ async def test_person_is_asked_once_and_all_wait(clock: FakeClock, source: FakeS
 
 async def test_request_is_held_a_while_and_the_sign_in_goes_on(clock: FakeClock, source: FakeSource) -> None:
     person = FakePerson(clock)
-    cached = CachedAuthenticator(source, clock, EXPLAIN, person)
+    cached = CachedAuthenticator(source, clock, EXPLAIN, person, spread=latest)
     source.failure = SignInRequired("nobody yet")
     early = asyncio.create_task(cached.credentials())
     await person.asked.wait()
@@ -567,7 +584,7 @@ async def test_request_is_held_a_while_and_the_sign_in_goes_on(clock: FakeClock,
 
 async def test_slow_entra_is_not_mistaken_for_a_slow_person(clock: FakeClock, source: FakeSource) -> None:
     person = FakePerson(clock)
-    cached = CachedAuthenticator(source, clock, EXPLAIN, person)
+    cached = CachedAuthenticator(source, clock, EXPLAIN, person, spread=latest)
     source.gate.clear()
     waiter = asyncio.create_task(cached.credentials())
     await clock.slept(person.patience)
@@ -580,7 +597,7 @@ async def test_slow_entra_is_not_mistaken_for_a_slow_person(clock: FakeClock, so
 
 async def test_nobody_is_troubled_while_the_token_is_good(clock: FakeClock, source: FakeSource) -> None:
     person = FakePerson(clock)
-    cached = CachedAuthenticator(source, clock, EXPLAIN, person)
+    cached = CachedAuthenticator(source, clock, EXPLAIN, person, spread=latest)
     await cached.credentials()
     source.failure = SignInRequired("the refresh token is dead")
     clock.advance(HOUR - 200)
@@ -600,7 +617,7 @@ async def test_need_that_arises_during_a_renewal_ahead_asks_the_person(
     clock: FakeClock, source: FakeSource
 ) -> None:
     person = FakePerson(clock)
-    cached = CachedAuthenticator(source, clock, EXPLAIN, person)
+    cached = CachedAuthenticator(source, clock, EXPLAIN, person, spread=latest)
     await cached.credentials()
     source.failure = SignInRequired("the refresh token is dead")
     source.gate.clear()
@@ -618,7 +635,7 @@ async def test_need_that_arises_during_a_renewal_ahead_asks_the_person(
 
 async def test_failed_sign_in_is_not_started_again_at_once(clock: FakeClock, source: FakeSource) -> None:
     person = FakePerson(clock)
-    cached = CachedAuthenticator(source, clock, EXPLAIN, person)
+    cached = CachedAuthenticator(source, clock, EXPLAIN, person, spread=latest)
     source.failure = SignInRequired("nobody yet")
     person.signed_in.set_result(SignInRequired("too late"))
     for _ in range(3):

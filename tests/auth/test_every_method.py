@@ -27,6 +27,8 @@ from proxy.sandbox.tenant import (
     SECRET,
     SERVICE,
     Client,
+    Endpoint,
+    Fault,
     FederatedCredential,
     Garbage,
     Hang,
@@ -88,6 +90,11 @@ class Rig:
     async def token(self, rejected: Rejection | None = None) -> str:
         """The token of a request for which nobody is asked."""
         return _text(await self.signing.credentials(rejected))
+
+    @property
+    def place(self) -> Endpoint:
+        """The endpoint that the method asks for tokens."""
+        return Endpoint.MACHINE if self.method == "managed-identity" else Endpoint.TOKEN
 
     @property
     def grants(self) -> list[str]:
@@ -247,16 +254,24 @@ async def test_machine_makes_a_new_token_for_a_server_that_wants_claims(rig: Rig
     assert rig.asked() == 2
 
 
-# More of each kind stand in test_entra.py, for one method.
-FAULTS = [HttpError(503), HttpError(429, retry_after=7), Refusal(90033), Garbage(), Truncated()]
+# More of each kind stand in test_entra.py and test_managed_identity.py, for one method. The machine's endpoint
+# refuses in other shapes than Entra ID, and answers that make no sense come from no such endpoint.
+BUSY = [HttpError(503), HttpError(502), HttpError(429, retry_after=7), Truncated()]
+MET = [
+    *((method, fault) for method in BY_ENTRA for fault in (*BUSY, Refusal(90033), Garbage())),
+    *(("managed-identity", fault) for fault in BUSY),
+]
+each_meets = pytest.mark.parametrize(
+    ("rig", "fault"), MET, indirect=["rig"], ids=[f"{method}-{fault}" for method, fault in MET]
+)
 
 
-@pytest.mark.parametrize("fault", FAULTS, ids=str)
-@each(*BY_ENTRA)
-async def test_token_that_is_good_outlasts_a_fault(rig: Rig, fault: HttpError) -> None:
+@each_meets
+async def test_token_that_is_good_outlasts_a_fault(rig: Rig, fault: Fault) -> None:
     rig.tenant.lifetimes.refresh_in = 600
+    rig.tenant.lifetimes.access_token = 900  # the machine's token says nothing of its renewal
     first = await rig.signed_in()
-    rig.tenant.faults.next(fault)
+    rig.tenant.faults.next(fault, endpoint=rig.place)
     rig.clock.advance(700)
     await renewed_ahead(rig.signing)
     kept = await rig.token()
@@ -267,12 +282,11 @@ async def test_token_that_is_good_outlasts_a_fault(rig: Rig, fault: HttpError) -
     assert await rig.token() != first
 
 
-@pytest.mark.parametrize("fault", FAULTS, ids=str)
-@each(*BY_ENTRA)
-async def test_without_a_good_token_a_fault_is_told_to_all_and_soon_over(rig: Rig, fault: HttpError) -> None:
+@each_meets
+async def test_without_a_good_token_a_fault_is_told_to_all_and_soon_over(rig: Rig, fault: Fault) -> None:
     first = await rig.signed_in()
     rig.clock.advance(2 * HOUR)
-    rig.tenant.faults.next(fault)
+    rig.tenant.faults.next(fault, endpoint=rig.place)
     asked = rig.asked()
     told = await asyncio.gather(*(rig.token() for _ in range(50)), return_exceptions=True)
     later = await asyncio.gather(rig.token(), return_exceptions=True)
@@ -286,13 +300,13 @@ async def test_without_a_good_token_a_fault_is_told_to_all_and_soon_over(rig: Ri
     assert rig.browser.opened == (rig.browser.opened[:1] if rig.method == "interactive" else [])
 
 
-@each(*BY_ENTRA)
+@each(*BY_ENTRA, "managed-identity")
 async def test_hang_holds_only_those_who_have_no_good_token(rig: Rig) -> None:
     rig.tenant.lifetimes.refresh_in = 600
     rig.tenant.lifetimes.access_token = 900
     first = await rig.signed_in()
     hang = Hang()
-    rig.tenant.faults.next(hang)
+    rig.tenant.faults.next(hang, endpoint=rig.place)
     rig.clock.advance(700)
     meanwhile = [await rig.token() for _ in range(3)]
     await hang.reached.wait()

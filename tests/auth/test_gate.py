@@ -1,16 +1,19 @@
 from __future__ import annotations
 
 import logging
+import sys
+from collections.abc import Callable
 
 import jwt
 import pytest
 
 from proxy.auth import Seams, authenticator
 from proxy.auth.gate import Gate
+from proxy.config import ServerConfig
 from proxy.errors import AuthenticationFailed
 from proxy.model import Credentials, Rejection, ResponseHead
 from proxy.model import Fields as NoFields
-from proxy.sandbox.tenant import CLINIC, PARTNER, Tenant
+from proxy.sandbox.tenant import CLINIC, MEMBER, PARTNER, Tenant
 
 from ..fakes.clock import FakeClock
 from .conftest import BASE_URL, Probes, Settings, token_of
@@ -129,6 +132,47 @@ async def test_what_the_settings_forbid_never_comes_out(
         with pytest.raises(AuthenticationFailed) as raised:
             await gate.credentials()
         assert raised.value.hint
+
+
+MADE_ELSEWHERE = [
+    pytest.param(lambda token: {"token": token}, id="token"),
+    pytest.param(
+        lambda token: {"command": [sys.executable, "-c", "import sys; print(sys.argv[1])", token]},
+        id="command",
+    ),
+]
+
+
+@pytest.mark.parametrize("given", MADE_ELSEWHERE)
+@pytest.mark.parametrize("auth", ["auto", "named"])
+async def test_tokens_made_elsewhere_are_of_the_account_that_the_settings_name(
+    seams: Seams, auth: str, given: Callable[[str], dict[str, object]]
+) -> None:
+    credentials = bearer(**PERSON)
+    settings = given(credentials.authorization.partition(b" ")[2].decode())
+    method = "auto" if auth == "auto" else next(iter(settings))
+    config = ServerConfig.model_validate(
+        {"base_url": BASE_URL, "auth": method, "account": PERSON["upn"], **settings}
+    )
+    welcome = authenticator(config, seams)
+    other = authenticator(config.model_copy(update={"account": "mary@clinic.example"}), seams)
+    for _ in range(2):
+        with pytest.raises(AuthenticationFailed, match=r"mary@clinic\.example is the account to use"):
+            await other.credentials()
+
+    assert await welcome.credentials() == credentials
+    await welcome.close()
+    await other.close()
+
+
+async def test_account_may_be_named_by_what_a_token_does_not_tell_where_a_person_signs_in(
+    tenant: Tenant, person_settings: Settings, seams: Seams
+) -> None:
+    home_account_id = f"{MEMBER.object_id(CLINIC.id)}.{CLINIC.id}"
+    signing = authenticator(person_settings(auth="auto", account=home_account_id), seams)
+
+    assert tenant.verify(await token_of(signing), BASE_URL)
+    await signing.close()
 
 
 async def test_better_credentials_open_the_gate_again(app_settings: Settings, seams: Seams) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+from base64 import b64encode
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -11,6 +12,8 @@ from aiohttp import web
 from proxy.auth.http import EntraHttp, Outage, RequestException, proxies, unavailable
 from proxy.auth.threads import in_thread
 from proxy.sandbox.certificates import CertificateAuthority
+
+from ..fakes.byte_server import Peer, byte_server
 
 
 class RecordingServer:
@@ -136,6 +139,14 @@ async def test_metadata_that_is_not_there_is_an_answer(http: EntraHttp, server: 
     [
         ("https://login.microsoftonline.com/t", "", "http://proxy.corp:3128"),
         ("https://login.microsoftonline.com/t", "microsoftonline.com", None),
+        ("https://login.microsoftonline.com/t", ".microsoftonline.com", None),
+        ("https://login.microsoftonline.com/t", "*.microsoftonline.com", None),
+        ("https://login.microsoftonline.com/t", "a.example login.microsoftonline.com", None),
+        ("https://login.microsoftonline.com/t", "Login.MicrosoftOnline.com:443", None),
+        ("https://login.microsoftonline.com/t", "login.microsoftonline.com:8443", "http://proxy.corp:3128"),
+        ("https://login.microsoftonline.com/t", "evilmicrosoftonline.com", "http://proxy.corp:3128"),
+        ("https://login.microsoftonline.com/t", "online.com", "http://proxy.corp:3128"),
+        ("https://login.microsoftonline.com/t", "*", None),
         ("https://localhost:8443/t", "", None),
         ("https://127.0.0.1:8443/t", "", None),
         ("https://[::1]:8443/t", "", None),
@@ -150,6 +161,29 @@ def test_corporate_proxy_by_url(
     monkeypatch.setenv("NO_PROXY", no_proxy)
 
     assert proxies(url).get("https") == expected
+
+
+async def test_credentials_of_the_corporate_proxy_reach_it_alone(
+    http: EntraHttp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heads: list[bytes] = []
+
+    async def refusing(peer: Peer) -> None:
+        heads.append(await peer.head())
+        await peer.send(b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n")
+
+    for name in ("ALL_PROXY", "all_proxy", "https_proxy", "no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    async with byte_server(refusing) as corporate:
+        monkeypatch.setenv("HTTPS_PROXY", f"http://us%40er:p%3Aw@127.0.0.1:{corporate.port}")
+        with pytest.raises(RequestException) as raised:
+            await post(http, "https://login.microsoftonline.com/t", data={"client_secret": "s"})
+        told = unavailable(raised.value, "login.microsoftonline.com")
+
+    assert heads[0].startswith(b"CONNECT login.microsoftonline.com:443 ")
+    assert b"\r\nproxy-authorization: basic " + b64encode(b"us@er:p:w").lower() in heads[0].lower()
+    assert "through the proxy" in told.message
+    assert "p:w" not in told.message + told.hint
 
 
 # Failures in words

@@ -10,7 +10,9 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from proxy.cli import commands
 from proxy.sandbox import Sandbox
 from proxy.sandbox.tenant import DESKTOP, MEMBER, OTHER_MEMBER, User
 
@@ -105,6 +107,19 @@ async def test_one_of_two_accounts_is_signed_out_by_name(shell: Shell) -> None:
     assert f"{MEMBER.username}, {OTHER_MEMBER.username}" in unnamed[2]
     assert listed.startswith(OTHER_MEMBER.username)
     assert listed.count("\n") == 1
+
+
+@pytest.mark.parametrize("name", ["accounts", "logout"])
+@pytest.mark.parametrize(("token_cache", "is_told"), [("rediss://cache.example", True), ("file", False)])
+def test_sign_ins_that_replicas_share_are_told_to_be_elsewhere(
+    name: str, token_cache: str, is_told: bool, tmp_path: Path
+) -> None:
+    environment = {"XDG_STATE_HOME": str(tmp_path), "LOCALAPPDATA": str(tmp_path), "HOME": str(tmp_path)}
+    runner = CliRunner(env={**environment, "FHIR_AUTH_PROXY_TOKEN_CACHE": token_cache})
+    result = runner.invoke(commands, [name])
+
+    assert result.exit_code == 0
+    assert is_told == ("is not on this machine: sign out on the page" in result.stderr)
 
 
 async def test_sign_in_that_nothing_keeps_is_refused(shell: Shell) -> None:

@@ -83,6 +83,7 @@ EXIT_STATUSES = {
     "links": 18,
     "clock": 19,
     "listener": 20,
+    "storage": 21,
 }
 
 

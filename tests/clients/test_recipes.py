@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from proxy.admin.snippets import SNIPPETS as SHOWN
+
 from .building import NODE, fhir_pyrate_command, hapi_command, needed, node_command, smart_fetch_command
 from .conftest import Reports
 from .tours import CLIENTS
@@ -133,6 +135,33 @@ def test_recipe_uploads_what_synthea_made(world: World, tmp_path: Path) -> None:
     ran(shell(RECIPES["Synthea"].replace("http://localhost:8080", server.ways[PROXY])), tmp_path)
 
     assert before + 3 == world.count(server)
+
+
+SNIPPETS = {snippet.tool: snippet for snippet in SHOWN}
+
+
+def test_snippet_of_the_page_for_java_reads_patients(world: World, tmp_path: Path) -> None:
+    server = world.server(SANDBOX)
+
+    assert by_java(SNIPPETS["Java"].code(server.ways[PROXY]), tmp_path) == world.count(server)
+
+
+def test_snippet_of_the_page_for_postman_reads_patients(world: World, tmp_path: Path) -> None:
+    address = SNIPPETS["Postman"].code(world.server(SANDBOX).ways[PROXY])
+    script = [
+        "pm.test('a page of patients', () => pm.response.to.have.status(200));",
+        "console.log('patients:', pm.response.json().entry.length);",
+    ]
+    request = {
+        "name": "page",
+        "request": {"method": "GET", "url": address, "auth": {"type": "noauth"}},
+        "event": [{"listen": "test", "script": {"exec": script}}],
+    }
+    schema = "https://schema.getpostman.com/json/collection/v2.1.0/collection.json"
+    collection = {"info": {"name": "The page's", "schema": schema}, "item": [request]}
+    (tmp_path / "page.json").write_text(json.dumps(collection), "utf-8")
+
+    assert by_newman("newman run page.json --reporters cli", tmp_path) == 2
 
 
 TABLE = re.search(r"<!-- the clients -->\n(.*?)<!-- end -->", README, re.DOTALL)

@@ -57,7 +57,7 @@ def test_kinds_come_from_the_models() -> None:
         key for key, setting in SETTINGS.items() if setting.is_switch
     }
     assert {"base_url"} == {key for key, setting in SETTINGS.items() if setting.is_required}
-    assert {"admin_listen", "drain_timeout", "log_level", "log_format"} == {
+    assert {"admin_listen", "drain_timeout", "log_level", "log_format", "traces"} == {
         key for key, setting in SETTINGS.items() if not setting.per_server
     }
 

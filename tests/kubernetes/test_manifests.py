@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import re
 from functools import cache
 from pathlib import Path
 
@@ -152,3 +154,60 @@ def test_named_hosts_are_those_that_the_program_calls(tmp_path: Path) -> None:
     assert cloud is not None
     assert {host, SIGN_IN_HOSTS[cloud]} == named
     assert not any("ipBlock" in mapping for mapping in each(policy))
+
+
+@pytest.fixture(scope="module")
+def sharing(tmp_path_factory: pytest.TempPathFactory) -> list[Object]:
+    """Replicas with one token cache."""
+    text = "resources: [../replicas]\ncomponents: [../shared-cache]\n"
+    return overlay(tmp_path_factory.mktemp("sharing"), text)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_shared_cache_holds_to_the_schemas_of_kubernetes(sharing: list[Object], version: str) -> None:
+    for object_ in sharing:
+        kubernetes_validate.validate(object_, version, strict=True)
+
+
+def test_program_takes_the_shared_cache_from_a_secret(sharing: list[Object]) -> None:
+    [container] = ours(sharing)
+    [settings] = [object_["data"] for object_ in sharing if "ConfigMap" == object_["kind"]]
+    told = (MANIFESTS / "shared-cache" / "kustomization.yaml").read_text("utf-8")
+    made = re.search(r'secret generic (\S+) .*?url="(.*?)"', told, re.DOTALL)
+    assert made is not None
+    name, url = made.groups()
+    secret = {"url": url, "keys": base64.b64encode(bytes(32)).decode()}
+    sources = {entry["name"]: entry["valueFrom"]["secretKeyRef"] for entry in container["env"]}  # type: ignore[attr-defined]
+    given = {variable: secret[source["key"]] for variable, source in sources.items()}
+    result = CliRunner(
+        env={**INJECTED, **settings, **given}
+    ).invoke(  # type: ignore[dict-item]
+        config_command,
+        ["show", *container["args"][1:]],  # type: ignore[index]
+    )
+
+    assert {name} == {source["name"] for source in sources.values()}
+    assert 0 == result.exit_code, result.output
+    assert "device-code" in result.output
+    assert "redis.cache.svc" in result.output
+    assert not any(hidden in result.output for hidden in (secret["keys"], "PASSWORD"))
+
+
+def test_pod_lives_while_it_waits_for_a_person(sharing: list[Object]) -> None:
+    [container] = ours(sharing)
+    paths = {
+        name: container[f"{name}Probe"]["httpGet"]["path"] for name in ("startup", "readiness", "liveness")
+    }  # type: ignore[index]
+
+    assert {"startup": "/healthz", "readiness": "/readyz", "liveness": "/healthz"} == paths
+
+
+def test_network_policy_lets_out_to_the_redis_that_is_named(sharing: list[Object]) -> None:
+    [policy] = [object_ for object_ in sharing if "NetworkPolicy" == object_["kind"]]
+    [before] = [object_ for object_ in one("replicas") if "NetworkPolicy" == object_["kind"]]
+    *rest, redis = policy["spec"]["egress"]  # type: ignore[index]
+    told = (MANIFESTS / "shared-cache" / "kustomization.yaml").read_text("utf-8")
+    namespace = redis["to"][0]["namespaceSelector"]["matchLabels"]
+
+    assert before["spec"]["egress"] == rest  # type: ignore[index]
+    assert f"@redis.{namespace['kubernetes.io/metadata.name']}.svc:{redis['ports'][0]['port']}" in told  # type: ignore[index]

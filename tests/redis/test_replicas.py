@@ -11,10 +11,12 @@ from contextlib import AsyncExitStack
 import pytest
 import redis
 
-from proxy.auth import Gate, Seams, authenticator
+from proxy.auth import Gate, Seams, authenticator, desk_of
+from proxy.auth.seal import Seal
+from proxy.auth.shared_content import Content, Owner
 from proxy.errors import ConfigError, ProxyUnavailable
 from proxy.model import Challenge, Credentials, Rejection
-from proxy.sandbox.tenant import MEMBER, SERVICE, HttpError, Tenant
+from proxy.sandbox.tenant import DESKTOP, MEMBER, SERVICE, HttpError, Tenant
 
 from ..auth.conftest import BASE_URL, Settings, renewed_ahead, token_of, until
 from ..fakes.browser import ScriptedBrowser
@@ -121,6 +123,110 @@ async def test_sign_in_outlives_every_replica(
 
     assert len(browser.opened) == 1
     assert grants(tenant) == ["authorization_code", "refresh_token"]
+
+
+async def signed_out(signing: Gate) -> None:
+    desk = desk_of(signing)
+    assert desk is not None
+    await desk.sign_out()
+
+
+async def asks_anew(signing: Gate, browser: ScriptedBrowser) -> bool:
+    """Whether a request at a replica has somebody sign in, instead of being made as whoever was there."""
+    browser.acts, before = False, len(browser.opened)
+    waiter = asyncio.create_task(token_of(signing))
+    await until(lambda: waiter.done() or len(browser.opened) > before)
+    await signing.close()
+    await asyncio.wait({waiter})
+    return isinstance(waiter.exception(), ProxyUnavailable)
+
+
+@pytest.mark.parametrize("when", ["at once", "Redis forgot it", "Redis was away"])
+async def test_signing_out_at_one_replica_ends_it_at_all_with_the_token_in_hand(
+    tenant: Tenant,
+    replicas: Replicas,
+    redis_server: RedisServer,
+    browser: ScriptedBrowser,
+    clock: FakeClock,
+    monkeypatch: pytest.MonkeyPatch,
+    patience: None,
+    when: str,
+) -> None:
+    monkeypatch.setattr("proxy.auth.redis_entries.PAUSE", 0.0)
+    first, second, third = replicas(3, person=True)
+    token = await token_of(first)
+    held = await token_of(second)
+    if when == "Redis was away":
+        redis_server.pause()
+        with monkeypatch.context() as impatient:
+            impatient.setattr("proxy.auth.redis_entries.LIMIT", 0.1)
+            await signed_out(first)
+        redis_server.resume()
+    else:
+        await signed_out(first)
+    if when == "Redis forgot it":
+        with redis.Redis(port=redis_server.port) as client:
+            client.flushall()
+    asked_at_first = await asks_anew(first, browser)
+    until_its_end = await token_of(second)
+    clock.advance(HOUR)
+    before = len(tenant.token_requests)
+
+    assert token == held == until_its_end
+    assert asked_at_first
+    assert await asks_anew(second, browser)
+    assert await asks_anew(third, browser)
+    assert before == len(tenant.token_requests)
+
+
+async def test_newer_token_of_who_has_signed_out_is_taken_by_nobody(
+    replicas: Replicas, browser: ScriptedBrowser, patience: None
+) -> None:
+    first, second = replicas(2, person=True)
+    await token_of(first)
+    await token_of(second)
+    newer = await refused(first)
+    await signed_out(first)
+    browser.acts = False
+    waiter = asyncio.create_task(refused(second))
+    await until(lambda: waiter.done() or len(browser.opened) == 2)
+    await second.close()
+    [outcome] = await asyncio.gather(waiter, return_exceptions=True)
+
+    assert outcome != newer
+    assert isinstance(outcome, ProxyUnavailable)
+
+
+async def test_whoever_signs_in_again_is_signed_in_at_all(
+    tenant: Tenant, replicas: Replicas, browser: ScriptedBrowser, clock: FakeClock, patience: None
+) -> None:
+    first, second = replicas(2, person=True)
+    await token_of(first)
+    await token_of(second)
+    await signed_out(first)
+    anew = await token_of(first)
+    clock.advance(HOUR)
+    renewed = await tokens_of([second, first])
+
+    assert len(browser.opened) == 2
+    assert anew not in renewed
+    assert len(set(renewed)) == 1
+    assert tenant.verify(renewed[0], BASE_URL).upn == MEMBER.username
+
+
+async def test_nothing_of_who_has_signed_out_stays_in_redis(
+    tenant: Tenant, replicas: Replicas, redis_server: RedisServer, patience: None
+) -> None:
+    owner = Owner(tenant.authority, DESKTOP.client_id, "person")
+    (first,) = replicas(1, person=True)
+    await token_of(first)
+    await signed_out(first)
+    with redis.Redis(port=redis_server.port) as client:
+        [entry] = [client.get(key) for key in client.scan_iter()]
+    content = Content.of(Seal((base64.b64decode(KEY),)).opened(entry, owner.name), owner)
+
+    assert not content.tokens
+    assert not any(content.sections[name] for name in ("Account", "RefreshToken", "IdToken"))
 
 
 async def test_account_that_the_settings_refuse_is_not_taken_from_another_replica(

@@ -17,7 +17,7 @@ from __future__ import annotations
 from .authority import Lifetimes
 from .calls import RequestRecord
 from .errors import EntraError
-from .faults import Endpoint, Faults, Garbage, Hang, HttpError, Lifetime, Refusal, Truncated
+from .faults import Endpoint, Fault, Faults, Garbage, Hang, HttpError, Lifetime, Refusal, Truncated
 from .managed_identity import IdentityEndpoint, MachineIdentity
 from .population import (
     CLINIC,
@@ -67,6 +67,7 @@ __all__ = [
     "Directory",
     "Endpoint",
     "EntraError",
+    "Fault",
     "Faults",
     "FederatedCredential",
     "Garbage",

@@ -19,6 +19,7 @@ class Endpoint(StrEnum):
     DEVICE_CODE = "devicecode"
     DEVICE_PAGE = "devicelogin"
     TOKEN = "token"  # noqa: S105 - the name of an endpoint
+    MACHINE = "managed-identity"
 
 
 @dataclass(frozen=True, slots=True)

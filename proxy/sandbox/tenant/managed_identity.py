@@ -7,7 +7,7 @@ to use managed identities for App Service and Azure Functions", REST endpoint re
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
@@ -16,6 +16,8 @@ from aiohttp import web
 
 from .authority import Authority
 from .errors import EntraError
+from .fault_answers import in_place_of_work
+from .faults import Endpoint, Faults
 from .issuing import ASSERTION, Issuing, Wish
 from .registry import Client, Directory
 from .scopes import DEFAULT, Scopes
@@ -38,7 +40,11 @@ class IdentityEndpoint:
     """Hands out the tokens of a machine's identities; `async with` starts it on a free port of 127.0.0.1."""
 
     def __init__(
-        self, authority: Authority, directory: Directory, identities: tuple[MachineIdentity, ...]
+        self,
+        authority: Authority,
+        directory: Directory,
+        identities: tuple[MachineIdentity, ...],
+        faults: Faults,
     ) -> None:
         self.url = ""
         """`http://127.0.0.1:PORT`, which AZURE_POD_IDENTITY_AUTHORITY_HOST takes."""
@@ -50,6 +56,7 @@ class IdentityEndpoint:
         self._issuing = Issuing(authority)
         self._directory = directory
         self._identities = identities
+        self._faults = faults
         self._runner: web.AppRunner | None = None
 
     @property
@@ -59,7 +66,7 @@ class IdentityEndpoint:
 
     async def start(self, host: str = "127.0.0.1", port: int = 0) -> None:
         """Listen; OSError where the port is taken."""
-        application = web.Application()
+        application = web.Application(middlewares=[self._meet])
         application.router.add_get(IMDS_PATH, self._imds)
         application.router.add_get(APP_SERVICE_PATH, self._app_service)
         self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=1)
@@ -81,6 +88,17 @@ class IdentityEndpoint:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.close()
+
+    @web.middleware
+    async def _meet(
+        self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+    ) -> web.StreamResponse:
+        """Do what a fault says, otherwise the work."""
+        response = await in_place_of_work(self._faults.take(Endpoint.MACHINE), request)
+        if response is None:
+            return await handler(request)
+        self.requests.append(dict(request.query))
+        return response
 
     async def _imds(self, request: web.Request) -> web.Response:
         """Texts where one would expect numbers, as IMDS answers."""

@@ -20,7 +20,8 @@ from .calls import Call, RequestRecord
 from .device import DeviceEndpoint
 from .discovery import DiscoveryEndpoint
 from .errors import EntraError
-from .faults import Endpoint, Fault, Faults, Garbage, Hang, HttpError, Lifetime, Refusal, Truncated
+from .fault_answers import in_place_of_work, with_retry_after
+from .faults import Endpoint, Fault, Faults, Lifetime, Refusal
 from .grants import Clock
 from .managed_identity import IdentityEndpoint, MachineIdentity
 from .population import CLINIC, POPULATION
@@ -124,7 +125,7 @@ class Tenant:
 
     def identity_endpoint(self, *identities: MachineIdentity) -> IdentityEndpoint:
         """The endpoint of a machine with these identities; started and closed by whoever asks for it."""
-        return IdentityEndpoint(self._authority, self._directory, identities)
+        return IdentityEndpoint(self._authority, self._directory, identities, self.faults)
 
     async def start(self, host: str = "127.0.0.1", port: int = 0) -> None:
         """Listen; with port 0 on a free one. OSError where the port is taken."""
@@ -229,24 +230,14 @@ class Tenant:
         """Do what the fault says, and the work where it leaves that to do."""
         match fault:
             case Refusal():
-                response = self._refused(
+                refused = self._refused(
                     call.endpoint, EntraError(fault.code, fault.subject), call.correlation_id
                 )
-                return _with_retry_after(response, fault.retry_after)
-            case HttpError():
-                response = web.Response(status=fault.status, text=fault.body, content_type=fault.content_type)
-                return _with_retry_after(response, fault.retry_after)
-            case Garbage():
-                return web.Response(body=fault.body, content_type="application/json")
-            case Truncated():
-                return await _cut(request)
-            case Hang():
-                await fault.wait()
-                return await answer(call)
+                return with_retry_after(refused, fault.retry_after)
             case Lifetime():
                 return await answer(replace(call, lifetime=fault.seconds))
-            case None:
-                return await answer(call)
+        response = await in_place_of_work(fault, request)
+        return await answer(call) if response is None else response
 
     def _refused(self, endpoint: Endpoint, error: EntraError, correlation_id: str) -> web.Response:
         if endpoint not in PAGE_ENDPOINTS:
@@ -255,18 +246,3 @@ class Tenant:
         response = pages.message("error", "Sign-in failed", "", (error.code, error.text))
         response.set_status(error.kind.status)
         return response
-
-
-def _with_retry_after(response: web.Response, seconds: int | None) -> web.Response:
-    if seconds is not None:
-        response.headers["Retry-After"] = str(seconds)
-    return response
-
-
-async def _cut(request: web.Request) -> web.StreamResponse:
-    response = web.StreamResponse(headers={"Content-Type": "application/json", "Content-Length": "2000"})
-    await response.prepare(request)
-    await response.write(b'{"token_type":"Bearer","expires_in":3599,"access_token":"ey')
-    if request.transport is not None:
-        request.transport.close()
-    return response
