@@ -56,8 +56,8 @@ REFUSAL_EVERY = 80
 
 LINK_FAULTS = (Act.RESET, Act.CUT, Act.HALF_CLOSE)
 
-SETTLED = 8
-"""Tasks and connections of the proxy that may be left once all tools have gone."""
+SETTLED = 4
+"""Tasks of the proxy that may be left once all tools have gone."""
 
 GROWTH = 12 * 1024 * 1024
 """Bytes by which memory may be more in the last quarter than in the second one: the allocator's own waves."""
@@ -257,7 +257,7 @@ async def run(seconds: float, every: float, seed: int = 0) -> tuple[Soak, list[S
         soak.over = True
         left = await proxy.sample()
         async with asyncio.timeout(90):
-            while left.tasks + left.tools > SETTLED:
+            while left.tools or left.tasks > SETTLED:
                 await asyncio.sleep(0.1)
                 left = await proxy.sample()
     return soak, samples, left
