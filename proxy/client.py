@@ -31,6 +31,10 @@ class Outlet(Protocol):
     """The way to the tool: what is written goes out in order, or the connection is cut."""
 
     @property
+    def takes_more(self) -> bool:
+        """Whether another request may follow the next answer."""
+
+    @property
     def writing_paused(self) -> bool:
         """Whether the tool is slower than the server: `drained` tells when it has caught up."""
 
@@ -211,6 +215,8 @@ class ClientAnswer:
     def _head_bytes(self, head: ResponseHead, framing: bytes = b"") -> bytes:
         """The head with a line that frames the body, where it has no length of its own."""
         self.sent_head = head
+        if not self._outlet.takes_more:
+            self._closes = True
         if not self._request.is_read:
             self._closes = True  # What is left of the request's body would be taken for the next request.
         parts = [b"HTTP/1.1 %d %b" % (head.status, head.reason), *map(_line, head.fields.lines), b""]

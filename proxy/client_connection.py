@@ -50,6 +50,7 @@ class ClientConnection(web.RequestHandler):
         "_exchanging",
         "_head_limit",
         "_is_leaving",
+        "_is_on_its_last",
         "_is_plain",
         "_limits",
         "_plain",
@@ -87,7 +88,7 @@ class ClientConnection(web.RequestHandler):
         self._drained: asyncio.Future[None] | None = None
         self._exchanging = False
         self._answer_begun = False
-        self._is_leaving = False
+        self._is_leaving = self._is_on_its_last = False
         # Plain requests, as long as there is nothing else on the connection.
         self._is_plain = fast
         self._plain: PlainRequest | None = None
@@ -146,6 +147,11 @@ class ClientConnection(web.RequestHandler):
 
     # What an answer needs of its Outlet.
 
+    @property
+    def takes_more(self) -> bool:
+        """Whether another request may follow the next answer."""
+        return not self._is_on_its_last
+
     def write(self, data: bytes) -> None:
         """Send bytes; ConnectionError where the tool has left."""
         if self._tool is None or self._tool.is_closing():
@@ -172,9 +178,16 @@ class ClientConnection(web.RequestHandler):
     # The end of the connection, which aiohttp's server asks for by these names.
 
     def close(self) -> None:
-        """Take no other request; close now where none is under way, else with the end of its answer."""
+        """Take no other request than those that have come."""
         super().close()
         self._is_leaving = True
+
+    def take_no_more(self) -> None:
+        """Let the next answer say that it is the last one."""
+        self._is_on_its_last = True
+
+    def hang_up(self) -> None:
+        """Close, unless a request is being answered."""
         if self._tool is not None and not self._exchanging and self._plain is None:
             self._tool.close()
 

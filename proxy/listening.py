@@ -13,12 +13,25 @@ from .client_connection import ClientConnection
 from .client_limits import SurplusConnection
 from .config import ListenAddress
 from .forwarding import Site, forward
-from .service import Running, Service
+from .service import Service
 from .tcp_listener import bound_sockets
 from .unix_listener import UnixListener
+from .upstream.probing import input_of
 
 BACKLOG = 1024
 """Connections that wait to be accepted: a thousand tools may start at once."""
+
+ACCEPT_SECONDS = 0.5
+"""How long connections that wait to be accepted are taken when the listener is to close; a flood has no end."""
+
+TURNS = 5
+"""Turns of the event loop in which what has been accepted becomes a connection, or what has been read an exchange.
+
+asyncio and aiohttp need three for either."""
+
+GRACE_SECONDS = 1.0
+"""How long a connection without a request stays open at the end: one may be on its way through a network, and a
+tool that is at work asks again within it and is told that this answer is the last."""
 
 ABORT_SECONDS = 0.1
 """How long exchanges that outlived the drain get to notice that they are cut."""
@@ -113,28 +126,43 @@ class Listening:
         self._front.switch(service, site)
 
     async def close(self, drain_timeout: float, cut: asyncio.Event) -> None:
-        """Accept no more; let running exchanges end within `drain_timeout` seconds or until `cut`."""
+        """Accept no more; let what tools have sent, or are sending, be answered within `drain_timeout` seconds.
+
+        Nothing that has reached this machine by now is lost, unless `cut` comes.
+        """
+        await self._take_waiting()
         for listener in self._listeners:
             listener.close()
         if self._unix is not None:
             self._unix.remove()
         await self._front.drain(drain_timeout, cut)
 
+    async def _take_waiting(self) -> None:
+        """Accept the connections that wait for it: the system resets them when their listener closes."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + ACCEPT_SECONDS
+        waiting = [input_of(bound.fileno()) for listener in self._listeners for bound in listener.sockets]
+        while any(has_input() for has_input in waiting) and loop.time() < until:
+            await _some_turns()
+        await _some_turns()
+
 
 class _Front(web.Server):
-    """aiohttp's server with our connections; it counts the exchanges that run."""
+    """aiohttp's server with our connections, which it counts."""
 
     def __init__(self, service: Service, site: Site) -> None:
         super().__init__(self._parsed, handler_cancellation=True)
         self.service = service
         self._site = site
         self._open = 0
-        self._running = Running()
+        self._is_empty = asyncio.Event()
+        self._is_empty.set()
 
     def __call__(self) -> asyncio.Protocol:  # type: ignore[override]  # all that create_server asks for
         if self._open >= self._site.limits.connections:
             return SurplusConnection(self._site.limits.connections)
         self._open += 1
+        self._is_empty.clear()
         fast = self._site.rules.config.front == "fast"
         return ClientConnection(self, self._site.limits, self._exchange, self._closed, fast=fast)
 
@@ -144,15 +172,30 @@ class _Front(web.Server):
 
     def _closed(self) -> None:
         self._open -= 1
+        if not self._open:
+            self._is_empty.set()
 
     async def drain(self, seconds: float, cut: asyncio.Event) -> None:
-        """Close idle connections now, the others with their exchange, after `seconds` or at `cut`."""
+        """Let each connection end with its next answer, or after a grace without one.
+
+        After `seconds`, or at `cut`, whatever is left is cut.
+        """
+        for connection in self.connections:
+            if isinstance(connection, ClientConnection):
+                connection.take_no_more()
+        waits = {asyncio.ensure_future(self._is_empty.wait()), asyncio.ensure_future(cut.wait())}
+        grace = min(GRACE_SECONDS, seconds)
+        done, _ = await asyncio.wait(waits, timeout=grace, return_when=asyncio.FIRST_COMPLETED)
+        # A request that has just come still becomes an exchange; where none has, there will be none.
         self.pre_shutdown()
-        if self._running.count:
-            waits = {asyncio.ensure_future(self._running.idle.wait()), asyncio.ensure_future(cut.wait())}
-            _, pending = await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-            for wait in pending:
-                wait.cancel()
+        await _some_turns()
+        for connection in self.connections:
+            if isinstance(connection, ClientConnection):
+                connection.hang_up()
+        if not done:
+            await asyncio.wait(waits, timeout=seconds - grace, return_when=asyncio.FIRST_COMPLETED)
+        for wait in waits:
+            wait.cancel()
         await self.shutdown(ABORT_SECONDS)
 
     async def _parsed(self, request: web.BaseRequest) -> web.StreamResponse:
@@ -160,10 +203,13 @@ class _Front(web.Server):
 
     async def _exchange(self, request: ClientRequest) -> ClientAnswer:
         service, site = self.service, self._site
-        self._running.begin()
         service.running.begin()
         try:
             return await forward(request, site)
         finally:
             service.running.end()
-            self._running.end()
+
+
+async def _some_turns() -> None:
+    for _ in range(TURNS):
+        await asyncio.sleep(0)

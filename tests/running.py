@@ -33,7 +33,7 @@ async def proxy_before(base_url: str, seams: Seams | None = None, **settings: ob
         await proxy.start()
         yield proxy
     finally:
-        await proxy.stop(1.0)
+        await proxy.stop(0)
 
 
 @contextmanager

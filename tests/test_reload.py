@@ -229,9 +229,9 @@ async def test_servers_come_and_go(tool: ClientSession) -> None:
             await program.change(server(two.port))
             assert [second] == program.urls
             assert b"two" == await ask(tool, second)
+            await one.until_closed()
             with pytest.raises(OSError, match="onnect"):
                 await ask(tool, first)
-            await one.until_closed()
             assert f"127.0.0.1:{one.port}" not in program.metrics
 
 

@@ -134,7 +134,8 @@ class Connection(asyncio.Protocol):
         if reader is None:
             self.abort()
             return
-        self._since = self._loop.time()
+        if not reader.is_inside_head:  # A head has its time from its first byte on, however it drips.
+            self._since = self._loop.time()
         self._answer_begun = True
         try:
             piece = reader.feed(data)
@@ -299,5 +300,11 @@ class Connection(asyncio.Protocol):
         if remaining > 0:
             self._timer = self._loop.call_later(remaining, self._check_silence)
             return
-        what = "went silent in its answer" if self._answer_begun else "did not answer"
+        what = "did not answer"
+        if self._answer_begun:
+            what = (
+                "did not end the head of its answer"
+                if self._reader.is_inside_head
+                else "went silent in its answer"
+            )
         self._fail(UpstreamTimeout(f"{self._where} {what} for {self._timeouts.read:g} s."))

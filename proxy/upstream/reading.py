@@ -104,6 +104,11 @@ class ResponseReader:
         self._remaining = 0
         self._barren = 0
 
+    @property
+    def is_inside_head(self) -> bool:
+        """Whether a head has begun and not ended."""
+        return bool(self._buffer)
+
     def feed(self, data: bytes) -> bytes:
         """Take what the connection received; the bytes of the body that were in it."""
         if self.head is None:

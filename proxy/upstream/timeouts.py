@@ -12,7 +12,7 @@ class Timeouts:
     connect: float = 10.0
     """To be connected: name lookup, TCP, tunnel and TLS together; also the wait for a free connection."""
     read: float = 120.0
-    """Silence of the server: no byte of its answer, and no byte taken of the request."""
+    """Silence of the server: no byte of its answer, and no byte taken of the request. The time of a head, too."""
     idle: float = 50.0
     """Age at which an idle connection is closed: less than the 60 s and more of common gateways."""
     life: float = 300.0

@@ -53,7 +53,7 @@ async def operated(
         await proxy.start()
         yield Operated(proxy, f"http://127.0.0.1:{bound.getsockname()[1]}", stopped)
     finally:
-        await proxy.stop(1.0)
+        await proxy.stop(0)
         await admin.close()
 
 

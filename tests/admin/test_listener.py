@@ -61,7 +61,7 @@ async def test_not_ready_while_the_server_is_away(tool: ClientSession) -> None:
 
 async def test_not_ready_while_draining(tool: ClientSession, sandbox: Sandbox) -> None:
     async with operated_before(sandbox) as running:
-        await running.proxy.stop(1.0)
+        await running.proxy.stop(0)
         async with tool.get(f"{running.url}/readyz") as answer:
             assert (503, "The proxy is stopping.\n") == (answer.status, await answer.text())
 

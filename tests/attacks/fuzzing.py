@@ -16,6 +16,13 @@ SEEDS = [
     b"DELETE /Patient/1 HTTP/1.0\r\nHost: %h\r\nConnection: Authorization, keep-alive\r\nCookie: a=b\r\n\r\n",
 ]
 
+ANSWERS = [
+    b"HTTP/1.1 200 OK\r\nContent-Type: application/fhir+json\r\nContent-Length: 2\r\n\r\n{}",
+    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nLink: <http://%u/fhir/x>\r\n\r\n2;x=y\r\nok\r\n0\r\nX: y\r\n\r\n",
+    b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.0 404 No\r\nConnection: keep-alive, X\r\nX: y\r\n\r\nrest",
+    b'HTTP/1.1 302 Go\r\nLocation: /x\r\nETag: "1"\r\nContent-Length: 0\r\n\r\n',
+]
+
 
 class Fuzzing:
     """One proxy before one hostile server for all attempts, in an event loop of its own."""

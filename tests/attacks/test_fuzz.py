@@ -6,7 +6,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from .fuzzing import SEEDS, Fuzzing
+from .fuzzing import ANSWERS, SEEDS, Fuzzing
 
 ENDS = st.sampled_from([b"\r\n"] * 12 + [b"\n", b"\r", b"\r\n ", b"\r\r\n", b"\0\r\n"])
 TOKENS = st.sampled_from(
@@ -100,13 +100,6 @@ def damaged(draw: st.DrawFn, whole: list[bytes]) -> bytes:
     end = draw(st.integers(start, min(len(message), start + 6)))
     return message[:start] + draw(ANY) + message[end:]
 
-
-ANSWERS = [
-    b"HTTP/1.1 200 OK\r\nContent-Type: application/fhir+json\r\nContent-Length: 2\r\n\r\n{}",
-    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nLink: <http://%u/fhir/x>\r\n\r\n2;x=y\r\nok\r\n0\r\nX: y\r\n\r\n",
-    b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.0 404 No\r\nConnection: keep-alive, X\r\nX: y\r\n\r\nrest",
-    b'HTTP/1.1 302 Go\r\nLocation: /x\r\nETag: "1"\r\nContent-Length: 0\r\n\r\n',
-]
 
 many = settings(max_examples=250, suppress_health_check=[HealthCheck.too_slow], deadline=None)
 

@@ -154,3 +154,19 @@ async def test_slow_tool_that_keeps_going_is_served() -> None:
         received = await dripped(here, get(BASE + b"/Patient/1"))
 
         assert received.startswith(b"HTTP/1.1 200")
+
+
+async def test_server_that_drips_its_head_is_given_up() -> None:
+    async def dripping(peer: Peer) -> None:
+        try:
+            for byte in b"HTTP/1.1 200 OK\r\nX-Slow: " + b"a" * 2000:
+                await peer.send(bytes([byte]))
+                await asyncio.sleep(SHORT / 10)  # the attack itself
+        except ConnectionError:
+            return
+
+    async with ground(dripping, read_timeout=SHORT) as here:
+        [answer] = await here.ask(get())
+
+        assert 504 == answer.status
+        assert await here.is_healthy()

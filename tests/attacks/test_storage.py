@@ -106,7 +106,7 @@ async def ground(folder: Path, storage: bytes = OK, fhir: bytes = OK) -> AsyncIt
         try:
             yield Ground(proxy, at_fhir, at_storage, account)
         finally:
-            await proxy.stop(1.0)
+            await proxy.stop(0)
         await storage_server.until_closed()
     for heads, token in ((at_fhir.received, STORAGE_TOKEN), (at_storage.received, FHIR_TOKEN)):
         assert not any(token in head for head in heads), "a token went to the other server"
