@@ -31,7 +31,7 @@ async def test_default_listener_is_on_loopback_alone() -> None:
     async with ground(listen="localhost:0") as here:
         addresses = {
             bound.getsockname()[0]
-            for listener in here.proxy._listening._listeners
+            for listener in here.proxy._door._listeners
             for bound in listener.sockets
         }
 

@@ -142,8 +142,9 @@ SNIPPETS = {snippet.tool: snippet for snippet in SHOWN}
 
 def test_snippet_of_the_page_for_java_reads_patients(world: World, tmp_path: Path) -> None:
     server = world.server(SANDBOX)
+    one_page = min(50, world.count(server))
 
-    assert by_java(SNIPPETS["Java"].code(server.ways[PROXY]), tmp_path) == world.count(server)
+    assert by_java(SNIPPETS["Java"].code(server.ways[PROXY]), tmp_path) == one_page
 
 
 def test_snippet_of_the_page_for_postman_reads_patients(world: World, tmp_path: Path) -> None:
