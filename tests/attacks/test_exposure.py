@@ -30,9 +30,7 @@ def test_listener_beyond_this_machine_has_to_be_meant_twice(listen: str, setting
 async def test_default_listener_is_on_loopback_alone() -> None:
     async with ground(listen="localhost:0") as here:
         addresses = {
-            bound.getsockname()[0]
-            for listener in here.proxy._door._listeners
-            for bound in listener.sockets
+            bound.getsockname()[0] for listener in here.proxy._door._listeners for bound in listener.sockets
         }
 
         assert "127.0.0.1" in addresses
