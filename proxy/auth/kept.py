@@ -6,6 +6,9 @@ new one costs one request. The text is MSAL's own JSON in an envelope that names
 Processes share it: the lock is held from reading until writing, the request to Entra ID between them included,
 so that of two processes the second renews with the refresh token that the first has brought. It is a lock of
 the operating system, which ends with its process; a file left behind means nothing.
+
+A disk that fills up or turns read-only under a sign-in ends no sign-in: it goes on in memory, what is kept stays
+as it is, and is written again as soon as that works.
 """
 
 from __future__ import annotations
@@ -14,7 +17,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -83,16 +86,29 @@ class Kept:
 
     @contextmanager
     def shared(self, cache: Serializable) -> Iterator[Tokens]:
-        """Fill MSAL's cache with what is kept now, and keep what it holds at the end."""
-        with self._locked():
-            kept = self._read()
+        """Fill MSAL's cache with what is kept now, and keep what it holds at the end.
+
+        ConfigError where the system lets nothing be kept and there is no sign-in to go on with.
+        """
+        with ExitStack() as turn:
+            refusal = None
+            try:
+                turn.enter_context(self._locked())
+            except OSError as error:
+                refusal = error
+            try:
+                kept = self._read()
+            except OSError as error:
+                refusal, kept = error, None
+            if refusal is not None and not (_has_accounts(kept) or _has_accounts(_held_by(cache))):
+                raise self._inaccessible(refusal) from refusal
             if kept is not None:  # otherwise go on with what is in memory
                 cache.deserialize(json.dumps(_merged(kept, self._unsaved)))
             try:
                 yield {}
             finally:
                 if cache.has_state_changed or self._unsaved or kept is None:
-                    self._write(sections_of(json.loads(cache.serialize())))
+                    self._keep(_held_by(cache), refusal)
 
     def check(self) -> None:
         """The system's lock ends with its process and not before."""
@@ -102,7 +118,8 @@ class Kept:
 
     def accounts(self) -> list[SignedIn]:
         """Who is signed in."""
-        sections = self._read() or {}
+        with self._accessible():
+            sections = self._read() or {}
         accounts = [account_of_entry(entry) for entry in sections.get(_ACCOUNTS, {}).values()]
         return [
             SignedIn(account, self._authority, self._client_id, _renewed_at(sections, account))
@@ -112,7 +129,7 @@ class Kept:
 
     def forget(self, account: Account) -> None:
         """Delete an account with its refresh token; the last one takes the file along."""
-        with self._locked():
+        with self._accessible(), self._locked():
             left = {
                 name: {
                     key: entry
@@ -122,23 +139,25 @@ class Kept:
                 for name, entries in (self._read() or {}).items()
             }
             if left.get(_ACCOUNTS):
-                self._write(left)
+                self._store.write(self._text(left))
             else:
                 self._store.delete()
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        import portalocker  # noqa: PLC0415  with it comes a client of Redis, where one is installed: 5 MB
-
         path = self._store.path.with_suffix(LOCK)
+        try:
+            import portalocker  # noqa: PLC0415  with it comes a client of Redis, where one is installed: 5 MB
+        except OSError as error:  # it looks for a folder for temporary files, and a full disk has none
+            _log.info("%s is not locked: %s", path, error)
+            yield
+            return
         lock = portalocker.Lock(path, "a", timeout=LOCK_SECONDS, check_interval=0.05)
         try:
             make_folder(path.parent)
             lock.acquire()
         except portalocker.LockException:
             _log.warning("%s is held by another process for long; going on without it", path)
-        except OSError as error:
-            raise self._inaccessible(error) from error
         try:
             yield
         finally:
@@ -153,8 +172,6 @@ class Kept:
                 self._warn(f"{self._store.path}, where sign-ins are kept, is damaged and not used")
             self._is_damaged = True
             return None
-        except OSError as error:
-            raise self._inaccessible(error) from error
 
     def _opened(self, text: str) -> Sections:
         if not text:
@@ -164,10 +181,12 @@ class Kept:
             raise ValueError("it belongs to another sign-in")
         return sections_of(envelope["cache"])
 
-    def _write(self, sections: Sections) -> None:
-        names = dict(zip(("format", "authority", "client_id"), self._identity(), strict=True))
+    def _keep(self, sections: Sections, refusal: OSError | None) -> None:
+        """Write, unless the system has refused before; what it refuses waits in memory for the next time."""
         try:
-            self._store.write(json.dumps({**names, "cache": sections}))
+            if refusal is not None:
+                raise refusal
+            self._store.write(self._text(sections))
         except OSError as error:
             if not self._unsaved:
                 self._warn(
@@ -177,6 +196,18 @@ class Kept:
             self._unsaved = sections
         else:
             self._unsaved, self._is_damaged = {}, False
+
+    def _text(self, sections: Sections) -> str:
+        names = dict(zip(("format", "authority", "client_id"), self._identity(), strict=True))
+        return json.dumps({**names, "cache": sections})
+
+    @contextmanager
+    def _accessible(self) -> Iterator[None]:
+        """ConfigError where the system refuses, for whoever is told at once."""
+        try:
+            yield
+        except OSError as error:
+            raise self._inaccessible(error) from error
 
     def _inaccessible(self, error: OSError) -> ConfigError:
         return ConfigError(
@@ -226,6 +257,14 @@ def sections_of(cache: object) -> Sections:
             raise ValueError("it is no token cache")
         kept[name] = entries
     return kept
+
+
+def _held_by(cache: Serializable) -> Sections:
+    return sections_of(json.loads(cache.serialize()))
+
+
+def _has_accounts(sections: Sections | None) -> bool:
+    return bool(sections and sections.get(_ACCOUNTS))
 
 
 def _merged(kept: Sections, ours: Sections) -> Sections:

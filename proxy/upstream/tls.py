@@ -23,7 +23,8 @@ def tls_failure(where: str, error: ssl.SSLError) -> UpstreamUnreachable:
     """What a failed handshake with the server that errors call `where` means."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return UpstreamUnreachable(
-            f"The certificate of {where} is not trusted: {error.verify_message}.", hint=hint(error)
+            f"The certificate of {where} is not trusted: {error.verify_message.rstrip('.')}.",
+            hint=hint(error),
         )
     reason = (error.reason or str(error)).replace("_", " ").lower()
     return UpstreamUnreachable(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import errno
 import json
 import os
 import stat
@@ -14,8 +15,8 @@ import msal_extensions
 import pytest
 
 from proxy.auth import Gate, Seams, authenticator
-from proxy.auth.kept import all_kept
-from proxy.auth.private_file import state_folder
+from proxy.auth.kept import Kept, all_kept
+from proxy.auth.private_file import PrivateFile, state_folder
 from proxy.errors import AuthenticationFailed, ConfigError, SignInRequired
 from proxy.model import Challenge, Rejection
 from proxy.sandbox.tenant import MEMBER, OTHER_MEMBER, Refusal, Tenant
@@ -354,3 +355,26 @@ async def test_place_that_cannot_be_written_is_told(
         await signed_in(settings, seams)
 
     assert browser.opened == []
+
+
+class FullFile(PrivateFile):
+    """A file on a full disk."""
+
+    def write(self, text: str) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+async def test_sign_out_that_cannot_be_kept_is_told(
+    tenant: Tenant, settings: Settings, seams: Seams, folder: Path, browser: ScriptedBrowser
+) -> None:
+    for user in (MEMBER, OTHER_MEMBER):
+        browser._session.cookie_jar.clear()
+        browser.username = user.username
+        await signed_in(settings, seams, account=user.username)
+    (file,) = files(folder)
+    content = file.read_bytes()
+    kept = Kept(FullFile(file), tenant.authority, settings().client_id)
+    with pytest.raises(ConfigError, match=f"cannot be used: {os.strerror(errno.ENOSPC)}"):
+        kept.forget(kept.accounts()[0].account)
+
+    assert file.read_bytes() == content
