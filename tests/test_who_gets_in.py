@@ -40,6 +40,7 @@ from proxy.sandbox.tenant.registry import PERSONAL_ACCOUNTS
 
 from .fakes.browser import ScriptedBrowser
 from .fakes.byte_server import Peer, byte_server
+from .fakes.connect_proxy import carried
 from .fakes.fault_link import FaultLink, fault_link
 from .running import proxy_before, unattended
 
@@ -105,9 +106,9 @@ async def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
             assert (await peer.head()).startswith(f"CONNECT {MICROSOFT}:".encode())
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
             await peer.send(b"HTTP/1.1 200 OK\r\n\r\n")
-            back = asyncio.create_task(_carried(reader, peer.writer))
+            back = asyncio.create_task(carried(reader, peer.writer))
             try:
-                await _carried(peer.reader, writer)
+                await carried(peer.reader, writer)
             finally:
                 writer.transport.abort()
                 back.cancel()
@@ -139,17 +140,6 @@ async def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
         await browser.close()
         await corporate.until_closed()
         await link.until_closed()
-
-
-async def _carried(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
-    try:
-        while piece := await source.read(65536):
-            sink.write(piece)
-            await sink.drain()
-    except ConnectionError:
-        return
-    finally:
-        sink.close()
 
 
 ORGANIZATIONS = "organizations"
