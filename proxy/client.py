@@ -13,6 +13,8 @@ from functools import lru_cache
 from itertools import islice
 from typing import Protocol
 
+from .client_limits import ClientLimits
+from .errors import UploadTimeout
 from .model import RequestHead, ResponseHead
 from .rules.bodies import BodyPath
 
@@ -38,7 +40,7 @@ class Outlet(Protocol):
     def writing_paused(self) -> bool:
         """Whether the tool is slower than the server: `drained` tells when it has caught up."""
 
-    def write(self, data: bytes) -> None:
+    def write(self, *pieces: bytes) -> None:
         """Send bytes; ConnectionError where the tool has left."""
 
     async def drained(self) -> None:
@@ -83,6 +85,14 @@ class ClientRequest(Protocol):
         """
 
 
+def upload_stopped(limits: ClientLimits) -> UploadTimeout:
+    """What to tell a tool that has stopped in the middle of its body."""
+    return UploadTimeout(
+        f"Nothing more of the request's body has come for {limits.upload:g} seconds.",
+        hint="Send the request again, or raise upload_timeout.",
+    )
+
+
 class Upload:
     """The body of a request on its way up; reading it raises what `ClientRequest.pieces` and its path raise."""
 
@@ -118,8 +128,14 @@ class Upload:
                 return
         self._is_whole = True
 
-    async def chunks(self) -> AsyncIterator[bytes]:
-        """The body from its start."""
+    @property
+    def body(self) -> AsyncIterator[bytes] | bytes | None:
+        """The body from its start as it goes up, in one piece where it is held; None where there is none."""
+        if not self._request.head.body_exists:
+            return None
+        return self.held if self._is_whole else self._chunks()
+
+    async def _chunks(self) -> AsyncIterator[bytes]:
         for chunk in self._held:
             yield chunk
         if not self._is_whole:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import math
+import os
 from dataclasses import dataclass
+from importlib.machinery import PathFinder
+from importlib.util import find_spec
 from typing import cast
-
-from aiohttp import http_parser
 
 from .errors import ConfigError, ProxyError, ProxyUnavailable
 from .rules.outcome import outcome
@@ -120,10 +121,17 @@ class SurplusConnection(asyncio.Protocol):
 
 
 def require_c_parser() -> None:
-    """Refuse to run on aiohttp's parser in Python: it takes what the C parser refuses (CVE-2026-111750)."""
-    if http_parser.HttpRequestParser is http_parser.HttpRequestParserPy:
-        raise ConfigError(
-            "aiohttp was installed without its C extensions, and its other parser lets ambiguous requests pass.",
-            hint="Install its wheel: pip install --force-reinstall --only-binary :all: aiohttp; and unset "
-            "AIOHTTP_NO_EXTENSIONS.",
-        )
+    """Refuse to run on aiohttp's parser in Python; aiohttp itself is not loaded for that."""
+    aiohttp = find_spec("aiohttp")
+    places = aiohttp.submodule_search_locations if aiohttp else None
+    if os.environ.get("AIOHTTP_NO_EXTENSIONS") or PathFinder.find_spec("_http_parser", places) is None:
+        raise without_c_parser()
+
+
+def without_c_parser() -> ConfigError:
+    """aiohttp's parser in Python takes what the one in C refuses (CVE-2026-111750)."""
+    return ConfigError(
+        "aiohttp was installed without its C extensions, and its other parser lets ambiguous requests pass.",
+        hint="Install its wheel: pip install --force-reinstall --only-binary :all: aiohttp; and unset "
+        "AIOHTTP_NO_EXTENSIONS.",
+    )

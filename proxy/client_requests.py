@@ -1,4 +1,4 @@
-"""A request of a tool, parsed by aiohttp or, where it is a plain one, by llhttp alone.
+"""A plain request of a tool, parsed by llhttp alone.
 
 Plain is: HTTP/1.1, one of FHIR's methods, a target in visible ASCII, each field once, no wish about the
 connection but to keep or close it, and no body or one of a known and small length. That is a part of what
@@ -7,19 +7,17 @@ aiohttp takes, and read the same: tests/test_fronts.py compares the two on gener
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from functools import lru_cache
 
 import httptools
-from aiohttp import web
 
-from .client import SMALL, Outlet
+from .client import SMALL, Outlet, upload_stopped
 from .client_limits import ClientLimits
-from .errors import BadRequest, UploadTimeout
 from .model import Fields, RequestHead
+from .stepping import Bell
 
 MOST_FIELD_BYTES = 16 * 1024
 """Bytes of all field lines of a plain request."""
@@ -36,64 +34,6 @@ _METHODS = {method.encode("ascii"): method for method in ("GET", "HEAD", "POST",
 _LENGTH = re.compile(rb"[0-9]{1,7}").fullmatch
 
 _NEVER_PLAIN = frozenset({b"expect", b"trailer", b"transfer-encoding", b"upgrade"})
-
-
-def request_head(request: web.BaseRequest) -> RequestHead:
-    """The head of a request that aiohttp has parsed, as it came."""
-    target = request.raw_path.encode("utf-8", "surrogateescape")
-    version = (request.version.major, request.version.minor)
-    return RequestHead(request.method, target, Fields(request.raw_headers), request.body_exists, version)
-
-
-class AiohttpRequest:
-    """A ClientRequest that aiohttp has parsed."""
-
-    __slots__ = ("_content", "_limits", "_request", "head", "outlet")
-
-    def __init__(self, request: web.BaseRequest, outlet: Outlet, limits: ClientLimits) -> None:
-        self._request = request
-        self._content = request.content
-        self._limits = limits
-        self.head = request_head(request)
-        self.outlet = outlet
-
-    @property
-    def keep_alive(self) -> bool:
-        """Whether the tool may send another request on the connection."""
-        return self._request.keep_alive
-
-    @property
-    def content_length(self) -> int | None:
-        """Bytes of the body where the head tells them."""
-        return self._request.content_length
-
-    @property
-    def received_bytes(self) -> int:
-        """Bytes of the body that have come."""
-        return self._content.total_bytes
-
-    @property
-    def is_read(self) -> bool:
-        """Whether all of the body has been taken."""
-        return self._content.is_eof()
-
-    async def pieces(self) -> AsyncIterator[bytes]:
-        """The body as it comes."""
-        expect = self._request.headers.get("Expect", "")
-        if expect.lower() == "100-continue" and not self._content.total_bytes:
-            self.outlet.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        try:
-            while piece := await self._piece():
-                yield piece
-        except web.RequestPayloadError as exc:
-            raise BadRequest("The request's body breaks off or breaks its framing.") from exc
-
-    async def _piece(self) -> bytes:
-        try:
-            async with asyncio.timeout(self._limits.upload):
-                return await self._content.readany()
-        except TimeoutError:
-            raise _upload_stopped(self._limits) from None
 
 
 class PlainRequest:
@@ -120,7 +60,7 @@ class PlainRequest:
         self._limits = limits
         self._body: list[bytes] = []
         self._taken = 0
-        self._more: asyncio.Future[None] | None = None
+        self._more = Bell()
 
     @property
     def is_received(self) -> bool:
@@ -139,21 +79,14 @@ class PlainRequest:
         if piece:
             self._body.append(piece)
             self.received_bytes += len(piece)
-            if self._more is not None and not self._more.done():
-                self._more.set_result(None)
+            self._more.ring()
         return data[missing:]
 
     async def pieces(self) -> AsyncIterator[bytes]:
         """The body in one piece."""
         while not self.is_received:
-            self._more = asyncio.get_running_loop().create_future()
-            try:
-                async with asyncio.timeout(self._limits.upload):
-                    await self._more
-            except TimeoutError:
-                raise _upload_stopped(self._limits) from None
-            finally:
-                self._more = None
+            if not await self._more.rings_within(self._limits.upload):
+                raise upload_stopped(self._limits)
         self._taken = self.received_bytes
         yield self._body[0] if len(self._body) == 1 else b"".join(self._body)
 
@@ -229,10 +162,3 @@ def _read_fields(block: bytes) -> KnownFields | None:
 
 _fields = lru_cache(maxsize=256)(_read_fields)
 """The same, remembered: a tool sends the same lines with every request."""
-
-
-def _upload_stopped(limits: ClientLimits) -> UploadTimeout:
-    return UploadTimeout(
-        f"Nothing more of the request's body has come for {limits.upload:g} seconds.",
-        hint="Send the request again, or raise upload_timeout.",
-    )

@@ -40,7 +40,7 @@ class Observer(Protocol):
 class Sender(Protocol):
     """The connections to one server."""
 
-    async def send(self, head: RequestHead, body: AsyncIterator[bytes] | None = None) -> Answer:
+    async def send(self, head: RequestHead, body: AsyncIterator[bytes] | bytes | None = None) -> Answer:
         """Send a request, as `Upstream.send` does."""
 
 
@@ -132,7 +132,7 @@ async def _send(exchange: Exchange, request: ClientRequest, site: Site) -> Answe
         turn = await site.pacing.turn(patience)
         try:
             head = exchange.upstream_request(credentials, length=upload.length)
-            answer = await site.upstream.send(head, upload.chunks() if head.body_exists else None)
+            answer = await site.upstream.send(head, upload.body)
             pause = turn.answered(answer.head)
         finally:
             turn.end()

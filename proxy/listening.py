@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Protocol
-
-from aiohttp import web
+from importlib import import_module
+from typing import TYPE_CHECKING, Protocol
 
 from .client import ClientAnswer, ClientRequest
-from .client_connection import ClientConnection
+from .client_connection import ClientConnection, Parser
 from .client_limits import SurplusConnection
 from .config import ListenAddress
 from .forwarding import Site, forward
@@ -17,6 +16,9 @@ from .service import Service
 from .tcp_listener import bound_sockets
 from .unix_listener import UnixListener
 from .upstream.probing import input_of
+
+if TYPE_CHECKING:
+    from .client_aiohttp import AiohttpServer
 
 BACKLOG = 1024
 """Connections that wait to be accepted: a thousand tools may start at once."""
@@ -147,32 +149,41 @@ class Listening:
         await _some_turns()
 
 
-class _Front(web.Server):
-    """aiohttp's server with our connections, which it counts."""
+class _Front:
+    """The connections of a listener, which it makes and counts."""
 
     def __init__(self, service: Service, site: Site) -> None:
-        super().__init__(self._parsed, handler_cancellation=True)
         self.service = service
+        self.connections: set[ClientConnection] = set()
         self._site = site
-        self._open = 0
+        self._aiohttp: AiohttpServer | None = None
         self._is_empty = asyncio.Event()
         self._is_empty.set()
 
-    def __call__(self) -> asyncio.Protocol:  # type: ignore[override]  # all that create_server asks for
-        if self._open >= self._site.limits.connections:
+    def __call__(self) -> asyncio.Protocol:
+        """A new connection."""
+        if len(self.connections) >= self._site.limits.connections:
             return SurplusConnection(self._site.limits.connections)
-        self._open += 1
         self._is_empty.clear()
         fast = self._site.rules.config.front == "fast"
-        return ClientConnection(self, self._site.limits, self._exchange, self._closed, fast=fast)
+        connection = ClientConnection(self._site.limits, self._exchange, self, fast=fast)
+        self.connections.add(connection)
+        return connection
 
     def switch(self, service: Service, site: Site) -> None:
         """Serve by another service from the next request on."""
         self.service, self._site = service, site
 
-    def _closed(self) -> None:
-        self._open -= 1
-        if not self._open:
+    def parser(self, connection: ClientConnection, transport: asyncio.Transport) -> Parser:
+        """What parses the requests of a connection that are not plain: aiohttp, loaded for the first of them."""
+        if self._aiohttp is None:
+            self._aiohttp = import_module(".client_aiohttp", __package__).AiohttpServer()
+        return self._aiohttp.parser(connection, transport, self._site.limits)
+
+    def closed(self, connection: ClientConnection) -> None:
+        """Take note that a connection is gone."""
+        self.connections.discard(connection)
+        if not self.connections:
             self._is_empty.set()
 
     async def drain(self, seconds: float, cut: asyncio.Event) -> None:
@@ -181,25 +192,21 @@ class _Front(web.Server):
         After `seconds`, or at `cut`, whatever is left is cut.
         """
         for connection in self.connections:
-            if isinstance(connection, ClientConnection):
-                connection.take_no_more()
+            connection.take_no_more()
         waits = {asyncio.ensure_future(self._is_empty.wait()), asyncio.ensure_future(cut.wait())}
         grace = min(GRACE_SECONDS, seconds)
         done, _ = await asyncio.wait(waits, timeout=grace, return_when=asyncio.FIRST_COMPLETED)
         # A request that has just come still becomes an exchange; where none has, there will be none.
-        self.pre_shutdown()
+        for connection in self.connections:
+            connection.close()
         await _some_turns()
         for connection in self.connections:
-            if isinstance(connection, ClientConnection):
-                connection.hang_up()
+            connection.hang_up()
         if not done:
             await asyncio.wait(waits, timeout=seconds - grace, return_when=asyncio.FIRST_COMPLETED)
         for wait in waits:
             wait.cancel()
-        await self.shutdown(ABORT_SECONDS)
-
-    async def _parsed(self, request: web.BaseRequest) -> web.StreamResponse:
-        return await ClientConnection.of(request).answer(request)
+        await asyncio.gather(*(connection.shutdown(ABORT_SECONDS) for connection in self.connections))
 
     async def _exchange(self, request: ClientRequest) -> ClientAnswer:
         service, site = self.service, self._site

@@ -10,7 +10,7 @@ import pytest
 from aiohttp import http_parser, web
 from yarl import URL
 
-from proxy.client_connection import ClientConnection
+from proxy.client_aiohttp import AiohttpParser, AiohttpServer
 from proxy.client_limits import require_c_parser
 from proxy.errors import ConfigError
 from proxy.server import Proxy
@@ -198,15 +198,22 @@ def test_parser_in_python_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(http_parser, "HttpRequestParser", http_parser.HttpRequestParserPy)
 
     with pytest.raises(ConfigError, match="C extensions") as told:
-        require_c_parser()
+        AiohttpServer()
     assert "--only-binary" in told.value.hint
+
+
+def test_parser_in_python_is_refused_before_aiohttp_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIOHTTP_NO_EXTENSIONS", "1")
+
+    with pytest.raises(ConfigError, match="C extensions"):
+        require_c_parser()
 
 
 def test_names_of_ours_hide_none_of_aiohttps() -> None:
     theirs = {name for base in web.RequestHandler.__mro__ for name in getattr(base, "__slots__", ())}
 
-    assert theirs.isdisjoint(ClientConnection.__slots__)
-    assert {"abort", "answer", "drained", "of", "write"}.isdisjoint(dir(web.RequestHandler))
+    assert theirs.isdisjoint(AiohttpParser.__slots__)
+    assert {"answer"}.isdisjoint(dir(web.RequestHandler))
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there asyncio's own loop serves")

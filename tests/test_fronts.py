@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from yarl import URL
 
-from proxy.client_connection import ClientConnection
+from proxy.client_aiohttp import AiohttpParser
 from proxy.client_limits import ClientLimits
 from proxy.client_requests import plain_request
 from proxy.server import Proxy
@@ -273,13 +273,13 @@ async def test_fast_front_is_used_and_can_be_switched_off(
     front: str, expected: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     parsed: list[object] = []
-    answer = ClientConnection.answer
+    answer = AiohttpParser.answer
 
-    async def counted(self: ClientConnection, request: web.BaseRequest) -> web.StreamResponse:
+    async def counted(self: AiohttpParser, request: web.BaseRequest) -> web.StreamResponse:
         parsed.append(request)
         return await answer(self, request)
 
-    monkeypatch.setattr(ClientConnection, "answer", counted)
+    monkeypatch.setattr(AiohttpParser, "answer", counted)
     async with (
         byte_server(Server()) as fake,
         proxy_before(f"http://127.0.0.1:{fake.port}", front=front) as proxy,

@@ -15,7 +15,7 @@ from typing import TypedDict
 from aiohttp import web
 
 from .. import __version__
-from ..client_requests import request_head
+from ..client_aiohttp import request_head
 from ..config import ListenAddress
 from ..errors import ConfigError, ProxyError, RequestRefused
 from ..model import BaseUrl, is_loopback

@@ -114,7 +114,7 @@ class _Attempts:
         self._address = address
         self._sent = 0
 
-    async def send(self, head: RequestHead, body: AsyncIterator[bytes] | None = None) -> Answer:
+    async def send(self, head: RequestHead, body: AsyncIterator[bytes] | bytes | None = None) -> Answer:
         method = _method(head)
         attributes = {**self._address, "http.request.method": method}
         if self._sent:

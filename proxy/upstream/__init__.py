@@ -63,7 +63,7 @@ class Upstream:
         """Connections to the server, busy and idle."""
         return self._pool.size
 
-    async def send(self, head: RequestHead, body: AsyncIterator[bytes] | None = None) -> Answer:
+    async def send(self, head: RequestHead, body: AsyncIterator[bytes] | bytes | None = None) -> Answer:
         """Send a request whose fields are complete, and wait for the head of the final answer.
 
         The body goes out by the `Content-Length` in the fields, which it has to keep, or else chunked. It
@@ -75,7 +75,8 @@ class Upstream:
         """
         started = perf_counter()
         message = request_message(head, body_exists=body is not None)
-        connection = await self._pool.acquire(math.inf if message.idempotent else self._timeouts.fresh)
+        max_idle = math.inf if message.idempotent else self._timeouts.fresh
+        connection = self._pool.reusable(max_idle) or await self._pool.acquire(max_idle)
         try:
             answer = await connection.exchange(message, body)
         except StaleConnectionError:

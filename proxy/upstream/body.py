@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import deque
 from collections.abc import AsyncIterator
 from typing import Protocol
 
 from ..errors import ProxyError
 from ..model import ResponseHead
+from ..stepping import Bell
 
 HIGH_WATER = 256 * 1024
 """Bytes that may wait for the reader before the connection stops reading: one read of asyncio's (256 KiB)."""
@@ -41,11 +41,11 @@ class Answer:
     __slots__ = (
         "_complete",
         "_failure",
+        "_news",
         "_paused",
         "_pieces",
         "_size",
         "_source",
-        "_waiter",
         "head",
         "length",
         "waited",
@@ -64,7 +64,7 @@ class Answer:
         self._paused = False
         self._complete = False
         self._failure: ProxyError | None = None
-        self._waiter: asyncio.Future[None] | None = None
+        self._news = Bell()
 
     # The reader's side.
 
@@ -109,7 +109,7 @@ class Answer:
             source.abort()
         self._pieces.clear()
         self._size = 0
-        self._wake()
+        self.tell()
 
     async def _arrival(self) -> None:
         """Wait for a piece or the end."""
@@ -117,11 +117,7 @@ class Answer:
             raise self._failure
         if self._source is None:
             raise RuntimeError("the answer was closed")
-        self._waiter = asyncio.get_running_loop().create_future()
-        try:
-            await self._waiter
-        finally:
-            self._waiter = None
+        await self._news
 
     # The connection's side.
 
@@ -134,7 +130,6 @@ class Answer:
         if self._size > HIGH_WATER and not self._paused:
             self._paused = True
             self._source.pause_reading()
-        self._wake()
 
     def finish(self) -> None:
         """Mark the end: the body is whole."""
@@ -143,15 +138,13 @@ class Answer:
         self._paused = False
         self._source = None
         self._complete = True
-        self._wake()
 
     def fail(self, failure: ProxyError) -> None:
         """Mark the end: the rest of the body will not come."""
         if self._source is not None:
             self._source = None
             self._failure = failure
-            self._wake()
 
-    def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+    def tell(self) -> None:
+        """Let the reader go on, which it may do before this returns: the last that a connection does."""
+        self._news.ring()

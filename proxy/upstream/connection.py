@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Callable
 from typing import Protocol, cast
 
 from ..errors import BadRequest, ProxyError, UpstreamProtocolError, UpstreamTimeout, UpstreamUnreachable
+from ..stepping import Bell
 from .body import Answer
 from .probing import Road, end_is_signed, input_of
 from .reading import ResponseReader
@@ -32,6 +33,32 @@ class Keeper(Protocol):
         """Take note that a connection is gone."""
 
 
+class _Arrival:
+    """The head of an answer, or why there is none: one waits for it."""
+
+    __slots__ = ("_answer", "_bell", "_error", "is_there")
+
+    def __init__(self) -> None:
+        self._answer: Answer | None = None
+        self._error: BaseException | None = None
+        self._bell = Bell()
+        self.is_there = False
+
+    def come(self, answer: Answer | None, error: BaseException | None = None) -> None:
+        """Whoever waits may go on before this returns."""
+        if not self.is_there:
+            self._answer, self._error, self.is_there = answer, error, True
+            self._bell.ring()
+
+    async def wait(self) -> Answer:
+        """The answer; raises what came in its place."""
+        if not self.is_there:
+            await self._bell
+        if self._answer is None:
+            raise self._error or asyncio.CancelledError
+        return self._answer
+
+
 class Connection(asyncio.Protocol):
     """A connection to the server that errors call `where`."""
 
@@ -48,7 +75,7 @@ class Connection(asyncio.Protocol):
         self._has_input: Callable[[], bool] | None = None
         self._used = False
         # The exchange under way; `_arrival` is its identity as well.
-        self._arrival: asyncio.Future[Answer] | None = None
+        self._arrival: _Arrival | None = None
         self._reader: ResponseReader | None = None
         self._answer: Answer | None = None
         self._answer_begun = False
@@ -69,7 +96,7 @@ class Connection(asyncio.Protocol):
         """Whether it is open and nothing has arrived on it, not even unseen by the event loop."""
         return not (self.closed or self._has_input is None or self._has_input())
 
-    async def exchange(self, message: RequestMessage, body: AsyncIterator[bytes] | None) -> Answer:
+    async def exchange(self, message: RequestMessage, body: AsyncIterator[bytes] | bytes | None) -> Answer:
         """Send a request and wait for the head of its answer; `body` is no longer read when this ends.
 
         Raises what `body` raises, BadRequest where it is not as long as announced, StaleConnectionError,
@@ -78,19 +105,21 @@ class Connection(asyncio.Protocol):
         """
         if self.closed or self._transport is None:
             raise self._broken()
-        arrival: asyncio.Future[Answer] = self._loop.create_future()
-        self._arrival = arrival
+        arrival = self._arrival = _Arrival()
         self._reader = ResponseReader(message.method, self._where)
         self._request_done = message.framing is NO_BODY
         self._answer_begun = self._body_begun = False
         self._since = self._loop.time()
         if self._timer is None:
             self._timer = self._loop.call_later(self._timeouts.read, self._check_silence)
-        self._transport.write(message.head)
         try:
-            if body is None:
-                return await arrival
-            return await self._upload_until(arrival, message, body)
+            if isinstance(body, bytes):
+                self._send_whole(self._transport, message, body)
+            else:
+                self._transport.write(message.head)
+                if body is not None:
+                    return await self._upload_until(arrival, message, body)
+            return await arrival.wait()
         except BaseException:
             # An answer that was complete at once has given the connection back: it may be another's by now.
             if self._arrival is arrival:
@@ -142,18 +171,21 @@ class Connection(asyncio.Protocol):
         except UpstreamProtocolError as error:
             self._fail(error)
             return
-        answer = self._answer
+        answer, arrival = self._answer, self._arrival
         if answer is None:
             if reader.head is None:
                 if reader.continued and self._continued is not None and not self._continued.done():
                     self._continued.set_result(None)
                 return
             answer = self._answer = Answer(reader.head, reader.length, self)
-            if self._arrival is not None and not self._arrival.done():
-                self._arrival.set_result(answer)
         answer.feed(piece)
         if reader.complete:
             self._finish(reader, answer)
+        # Last of all, since the connection may serve another request before one of these returns.
+        if arrival is not None and not arrival.is_there:
+            arrival.come(answer)
+        else:
+            answer.tell()
 
     def eof_received(self) -> None:
         """Note the server's end of the connection, which the transport closes then."""
@@ -166,13 +198,15 @@ class Connection(asyncio.Protocol):
         if self._timer is not None:
             self._timer.cancel()
         reader, answer = self._reader, self._answer
-        if reader is not None:
-            if answer is not None and exc is None and self._end_is_proper and reader.feed_eof():
-                self._finish(reader, answer)
-            else:
-                self._fail(self._broken(exc))
         self.resume_writing()
         self._keeper.forget(self)
+        if reader is None:
+            return
+        if answer is not None and exc is None and self._end_is_proper and reader.feed_eof():
+            self._finish(reader, answer)
+            answer.tell()
+        else:
+            self._fail(self._broken(exc))
 
     def pause_writing(self) -> None:
         """Let the upload wait: the server takes the request slower than the client sends it."""
@@ -187,24 +221,30 @@ class Connection(asyncio.Protocol):
 
     # The upload.
 
+    def _send_whole(self, transport: asyncio.Transport, message: RequestMessage, body: bytes) -> None:
+        """Send a request whose body is at hand."""
+        if len(body) != message.length:
+            raise BadRequest("The request's body is not as long as its Content-Length.")
+        self._body_begun = self._request_done = True
+        if body:
+            transport.writelines((message.head, body))
+        else:
+            transport.write(message.head)
+
     async def _upload_until(
-        self, arrival: asyncio.Future[Answer], message: RequestMessage, body: AsyncIterator[bytes]
+        self, arrival: _Arrival, message: RequestMessage, body: AsyncIterator[bytes]
     ) -> Answer:
         """Send the body until the answer is there: an early one (a 401, a 413) ends the upload."""
 
         def pass_on(upload: asyncio.Task[None]) -> None:
             error = None if upload.cancelled() else upload.exception()
-            if arrival.done():
-                return
-            if upload.cancelled():
-                arrival.cancel()
-            elif error is not None:
-                arrival.set_exception(error)
+            if upload.cancelled() or error is not None:
+                arrival.come(None, error)
 
         upload = self._loop.create_task(self._upload(message, body))
         upload.add_done_callback(pass_on)
         try:
-            return await arrival
+            return await arrival.wait()
         finally:
             if not upload.done():
                 upload.cancel()
@@ -271,11 +311,12 @@ class Connection(asyncio.Protocol):
 
     def _fail(self, error: ProxyError) -> None:
         answer, self._answer, self._reader = self._answer, None, None
+        self.abort()
         if answer is not None:
             answer.fail(error)
-        elif self._arrival is not None and not self._arrival.done():
-            self._arrival.set_exception(error)
-        self.abort()
+            answer.tell()
+        elif self._arrival is not None:
+            self._arrival.come(None, error)
 
     def _broken(self, cause: Exception | None = None) -> UpstreamUnreachable:
         what = "broke off its answer" if self._answer_begun else "closed the connection without an answer"

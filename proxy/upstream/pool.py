@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 
 from ..errors import ProxyUnavailable, UpstreamUnreachable
+from ..stepping import in_task
 from .connection import Connection
 from .probing import SleepWatch
 
@@ -48,10 +49,11 @@ class Pool:
 
         Raises ProxyUnavailable where none comes free in time, and what dialing raises.
         """
+        await in_task()  # here and below time limits hold
         while True:
             if self._emptied is not None:
                 raise ProxyUnavailable("The proxy is stopping.")
-            connection = self._reusable(max_idle) if not self._waiting else None
+            connection = self.reusable(max_idle)
             if connection is not None:
                 return connection
             if self._waiting or not self._has_room():
@@ -99,8 +101,13 @@ class Pool:
         self._check_emptied()
         await asyncio.shield(self._emptied)
 
-    def _reusable(self, max_idle: float) -> Connection | None:
-        """The connection used last, if it is fit."""
+    def reusable(self, max_idle: float) -> Connection | None:
+        """The connection used last, for an exchange, if it is fit, idle for less than `max_idle` seconds.
+
+        None where there is none, or where others wait for one.
+        """
+        if not self._idle or self._waiting or self._emptied is not None:
+            return None
         now = self._loop.time()
         if self._sleep.has_slept():
             self._drop_idle()
