@@ -29,6 +29,10 @@ FEW = 4
 """Pieces of a decoded body that are held to tell its length; each has at most 256 KiB."""
 
 
+JOINED = 16 * 1024
+"""Bytes of a body up to which one piece with its head costs less than handing over two."""
+
+
 class Outlet(Protocol):
     """The way to the tool: what is written goes out in order, or the connection is cut."""
 
@@ -179,9 +183,13 @@ class ClientAnswer:
         """Write a whole answer; its length is added where the head does not tell it."""
         if not body_exists:
             body = b""
-        framing = b"Content-Length: %d\r\n" % len(body) if body_exists else b""
-        self._outlet.write(self._head_bytes(head, framing) + body)
-        self.sent_bytes += len(body)
+        size = len(body)
+        written = self._head_bytes(head, b"Content-Length: %d\r\n" % size if body_exists else b"")
+        if size <= JOINED:
+            self._outlet.write(written + body)
+        else:
+            self._outlet.write(written, body)
+        self.sent_bytes += size
         if self._outlet.writing_paused:
             await self._outlet.drained()
 
@@ -235,13 +243,11 @@ class ClientAnswer:
             self._closes = True
         if not self._request.is_read:
             self._closes = True  # What is left of the request's body would be taken for the next request.
-        parts = [b"HTTP/1.1 %d %b" % (head.status, head.reason), *map(_line, head.fields.lines), b""]
-        lines = b"\r\n".join(parts)
-        names = lines.lower()  # No value holds a line's end, so what follows one is a name.
-        parts = [lines]
-        if framing and names.find(b"\r\ncontent-length:") < 0:
+        places = head.fields.shape.places
+        parts = [_status_line(head.status, head.reason), head.fields.block]
+        if framing and b"content-length" not in places:
             parts.append(framing)
-        if names.find(b"\r\ndate:") < 0:
+        if b"date" not in places:
             # For an answer of our own, and one that came without: RFC 9110 section 6.6.1.
             parts.append(_date_line(int(time.time())))
         parts.append(b"Connection: close\r\n\r\n" if self._closes else b"\r\n")
@@ -254,8 +260,9 @@ class ClientAnswer:
             await self._outlet.drained()
 
 
-_line = b": ".join
-"""The name and the value of a field as they are written."""
+@lru_cache(maxsize=64)
+def _status_line(status: int, reason: bytes) -> bytes:
+    return b"HTTP/1.1 %d %b\r\n" % (status, reason)
 
 
 @lru_cache(maxsize=1)

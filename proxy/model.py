@@ -7,7 +7,7 @@ Heads hold bytes, since the proxy must not alter what it only carries: field val
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from ipaddress import IPv6Address, ip_address
@@ -15,6 +15,7 @@ from typing import TypeVar, dataclass_transform
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from .errors import ProxyError
+from .fields import Fields as Fields
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
@@ -35,70 +36,6 @@ def frozen_value(cls: type[T]) -> type[T]:
     That nobody changes one is for the type checker to see: at run time it would cost 1,500 instructions a field.
     """
     return dataclass(slots=True, unsafe_hash=True)(cls)
-
-
-@frozen_value
-class Fields:
-    """Header lines in the order and spelling in which they came (RFC 9110 section 5).
-
-    Names are given to the methods in lower case.
-    """
-
-    lines: tuple[tuple[bytes, bytes], ...] = ()
-    # Values by name, made when first asked for: a head is asked some twenty times for what it seldom holds.
-    _values: dict[bytes, tuple[bytes, ...]] | None = field(
-        default=None, init=False, repr=False, compare=False
-    )
-
-    def __iter__(self) -> Iterator[tuple[bytes, bytes]]:
-        return iter(self.lines)
-
-    def __contains__(self, name: bytes) -> bool:
-        return name in (self._values or self._by_name())
-
-    @property
-    def by_name(self) -> dict[bytes, tuple[bytes, ...]]:
-        """All values by name, for whoever asks often; not to be changed."""
-        return self._values or self._by_name()
-
-    def get(self, name: bytes) -> bytes | None:
-        """The value of the first line of that name."""
-        values = (self._values or self._by_name()).get(name)
-        return values[0] if values else None
-
-    def get_all(self, name: bytes) -> tuple[bytes, ...]:
-        """The values of all lines of that name, in order."""
-        return (self._values or self._by_name()).get(name, ())
-
-    def holds_any(self, names: frozenset[bytes]) -> bool:
-        """Whether there is a line with one of the names."""
-        return not names.isdisjoint(self._values or self._by_name())
-
-    def text(self, name: bytes) -> str:
-        """All lines of that name joined by a comma (RFC 9110 section 5.3); empty where there is none."""
-        values = self.get_all(name)
-        return b", ".join(values).decode("latin-1") if values else ""
-
-    def without(self, names: Collection[bytes]) -> Fields:
-        """These lines less those with one of the names."""
-        return Fields(tuple(line for line in self.lines if line[0].lower() not in names))
-
-    def adding(self, *lines: tuple[bytes, bytes]) -> Fields:
-        """These lines with more at the end."""
-        return Fields((*self.lines, *lines))
-
-    def _by_name(self) -> dict[bytes, tuple[bytes, ...]]:
-        values: dict[bytes, tuple[bytes, ...]] = {}
-        for name, value in self.lines:
-            lower = name.lower()
-            values[lower] = (*values[lower], value) if lower in values else (value,)
-        object.__setattr__(self, "_values", values)
-        return values
-
-    @classmethod
-    def of(cls, pairs: Iterable[tuple[str, str]]) -> Fields:
-        """Fields from text, for what the proxy writes itself."""
-        return cls(tuple((name.encode("ascii"), value.encode("latin-1")) for name, value in pairs))
 
 
 @frozen_value

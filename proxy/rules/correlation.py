@@ -35,4 +35,4 @@ def identified(fields: Fields, made: str) -> tuple[bytes, str]:
 
 def id_lines(fields: Fields, request_id: bytes) -> tuple[tuple[bytes, bytes], ...]:
     """The line that fields lack to tell the exchange's id; none where they tell one."""
-    return ((REQUEST_ID_FIELD, request_id),) if request_id and _NAME not in fields.by_name else ()
+    return ((REQUEST_ID_FIELD, request_id),) if request_id and _NAME not in fields.shape.places else ()

@@ -28,7 +28,7 @@ from .bodies import BodyPath
 from .capabilities import is_smart_configuration, security_remover
 from .challenges import parse_challenges, wanted_claims
 from .coding import accept_encoding, acceptable, decoder
-from .correlation import id_lines
+from .correlation import REQUEST_ID_FIELD, id_lines
 from .echoes import without_token
 from .guards import guard, guard_line
 from .headers import (
@@ -38,8 +38,8 @@ from .headers import (
     RESPONSE_LINK_FIELDS,
     RESPONSE_URL_FIELDS,
     REWRITE_FIELD,
+    crossing_of,
     request_fields,
-    response_fields,
 )
 from .interactions import classify
 from .known_fields import KnownFields, Memory
@@ -68,8 +68,6 @@ UNAUTHORIZED = 401
 FORBIDDEN = 403
 
 _CAPABILITIES = Interaction.CAPABILITIES  # by name it is looked up by a function in Python, until 3.12
-
-RESPONSE_MAPPED_FIELDS = RESPONSE_URL_FIELDS | RESPONSE_LINK_FIELDS
 
 
 class ServerRules:
@@ -286,11 +284,12 @@ class Exchange:
         """The answer's head as the tool gets it, and what its body goes through on the way."""
         rules = self._rules
         head = without_token(head, self._credentials)
-        fields = response_fields(head.fields, keep_challenges=self._credentials is None)
-        if rules.rewrites and not RESPONSE_MAPPED_FIELDS.isdisjoint(head.fields.by_name):
+        crossing = crossing_of(head.fields, keep_challenges=self._credentials is None)
+        fields = Fields(crossing.lines(head.fields))
+        if crossing.holds_urls and rules.rewrites:
             fields = _mapped(fields, RESPONSE_URL_FIELDS, self._location_down)
             fields = _mapped(fields, RESPONSE_LINK_FIELDS, self._link_down)
-        coding = _coding(head.fields)
+        coding = _coding(head.fields) if crossing.is_coded else ""
         path = self._response_path(head, coding)
         if path is not None:
             fields = transformed(fields, DECODED_VOUCHING_FIELDS if coding else VOUCHING_FIELDS)
@@ -298,7 +297,8 @@ class Exchange:
             fields = not_modified(fields, self._head.fields.text(b"if-none-match"))
         if coding:
             fields = varying(fields)
-        fields = fields.adding(*id_lines(head.fields, self._request_id))
+        if self._request_id and not crossing.names_request:
+            fields = fields.adding((REQUEST_ID_FIELD, self._request_id))
         fields = shared(fields, self._head.fields, rules.listener)
         return _counted(ResponseHead(head.status, head.reason, fields), self.attempts), path
 
@@ -408,7 +408,7 @@ def _asks_for_untouched_bodies(fields: Fields) -> bool:
 
 
 def _coding(fields: Fields) -> str:
-    if b"content-encoding" not in fields.by_name:
+    if b"content-encoding" not in fields.shape.places:
         return ""
     coding = fields.text(b"content-encoding").strip().lower()
     return "" if coding == "identity" else coding

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
+from ..fields import Line, Shape, picker
 from ..model import Fields
 
 # Towards the server and towards the tool ------------------------------------------------------------------
@@ -237,30 +238,6 @@ RESPONSE_LINK_FIELDS = frozenset({b"link"})
 """Towards the tool: each `<...>` is one URL (RFC 8288 section 3)."""
 
 
-class _Crossing(dict[bytes, bytes]):
-    """Field names as they are spelled -> in lower case, empty for those that may not cross.
-
-    It fills as names come, up to a bound: a server repeats its own.
-    """
-
-    _MOST = 1000
-
-    def __init__(self, dropped: frozenset[bytes], prefixes: tuple[bytes, ...]) -> None:
-        super().__init__()
-        self._dropped = dropped
-        self._prefixes = prefixes
-
-    def __missing__(self, name: bytes) -> bytes:
-        lower = name.lower()
-        crossing = b"" if lower in self._dropped or lower.startswith(self._prefixes) else lower
-        if len(self) < self._MOST:
-            self[name] = crossing
-        return crossing
-
-
-_CROSSING_TO_TOOL = _Crossing(_TO_TOOL, _TO_TOOL_PREFIXES)
-_CROSSING_WITH_CHALLENGES = _Crossing(_TO_TOOL_EXCEPT_CHALLENGES, _TO_TOOL_PREFIXES)
-
 # Servers that map fields to CGI variables read X_Auth_User as X-Auth-User.
 _PLAIN_NAME = re.compile(rb"[a-z0-9-]+").fullmatch
 
@@ -302,25 +279,65 @@ def response_fields(fields: Fields, *, keep_challenges: bool) -> Fields:
 
     `keep_challenges` lets the server's challenges pass, other than those that sign in a connection.
     """
-    named = _named_by_connection(fields)
-    crossing = _CROSSING_WITH_CHALLENGES if keep_challenges else _CROSSING_TO_TOOL
-    lines = []
-    for line in fields.lines:
-        lower = crossing[line[0]]
-        if not lower or lower in named:
-            continue
-        if lower == b"www-authenticate":
-            kept = _without_connection_bound(line[1])
-            if kept:
-                lines.append((line[0], kept))
-            continue
-        lines.append(line)
-    lines += SECURITY_FIELDS if b"cache-control" in fields.by_name else _UNCACHED
-    return Fields(tuple(lines))
+    return Fields(crossing_of(fields, keep_challenges=keep_challenges).lines(fields))
+
+
+def crossing_of(fields: Fields, *, keep_challenges: bool) -> Crossing:
+    """How these fields, and all with the same names, go to the tool."""
+    return fields.shape.remember(keep_challenges, _with_challenges if keep_challenges else _with_none)
+
+
+class Crossing:
+    """Which of an answer's lines go to the tool, by their names, and what they get from us."""
+
+    __slots__ = ("_has_challenges", "_has_connection", "_has_connections", "_names", "_ours", "_pick", "holds_urls", "is_coded", "names_request")
+
+    def __init__(self, shape: Shape, dropped: frozenset[bytes]) -> None:
+        kept = [
+            place
+            for place, name in enumerate(shape.names)
+            if name not in dropped and not name.startswith(_TO_TOOL_PREFIXES)
+        ]
+        self._names = frozenset(shape.names[place] for place in kept)
+        self._ours: tuple[Line, ...] = SECURITY_FIELDS if b"cache-control" in shape.places else _UNCACHED
+        self._pick = picker(kept)
+        self._has_connection = b"connection" in shape.places
+        self._has_connections = len(shape.places.get(b"connection", ())) > 1
+        self._has_challenges = b"www-authenticate" in self._names
+        self.holds_urls = not (RESPONSE_URL_FIELDS | RESPONSE_LINK_FIELDS).isdisjoint(shape.places)
+        self.is_coded = b"content-encoding" in shape.places
+        self.names_request = b"x-request-id" in shape.places
+
+    def lines(self, fields: Fields) -> tuple[Line, ...]:
+        """What goes to the tool of fields with these names, ours at the end."""
+        lines = self._pick(fields.lines)
+        if self._has_connections or (self._has_connection and fields.get(b"connection") != b"keep-alive"):
+            named = _named_by_connection(fields)
+            if not named.isdisjoint(self._names):
+                lines = tuple(line for line in lines if line[0].lower() not in named)
+        if self._has_challenges:
+            lines = tuple(line for line in map(_less_connection_bound, lines) if line is not None)
+        return lines + self._ours
+
+
+def _with_challenges(shape: Shape) -> Crossing:
+    return Crossing(shape, _TO_TOOL_EXCEPT_CHALLENGES)
+
+
+def _with_none(shape: Shape) -> Crossing:
+    return Crossing(shape, _TO_TOOL)
+
+
+def _less_connection_bound(line: Line) -> Line | None:
+    """A line less the challenges that sign in a connection; None where nothing is left of it."""
+    if line[0].lower() != b"www-authenticate":
+        return line
+    kept = _without_connection_bound(line[1])
+    return (line[0], kept) if kept else None
 
 
 def _named_by_connection(fields: Fields) -> frozenset[bytes]:
-    values = fields.by_name.get(b"connection", ())
+    values = fields.get_all(b"connection")
     return _named(values[0]) if len(values) == 1 else frozenset().union(*map(_named, values))
 
 

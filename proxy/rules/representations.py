@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+from ..fields import Picker, Shape, picker
 from ..model import Fields
 
 VOUCHING_FIELDS = frozenset(
@@ -15,14 +16,18 @@ DECODED_VOUCHING_FIELDS = VOUCHING_FIELDS | {b"content-encoding"}
 """The same where its coding is undone on the way."""
 
 
-def transformed(fields: Fields, dropped: Collection[bytes]) -> Fields:
+def transformed(fields: Fields, dropped: frozenset[bytes]) -> Fields:
     """The fields of a representation whose body changes on the way, less those to drop."""
-    lines = []
-    for line in fields.lines:
-        name = line[0].lower()
-        if name not in dropped:
-            lines.append((line[0], _weak(line[1])) if name == b"etag" else line)
-    return Fields(tuple(lines))
+    pick, holds_etag = fields.shape.remember(dropped, lambda shape: _kept(shape, dropped))
+    lines = pick(fields.lines)
+    if holds_etag:
+        lines = tuple([(line[0], _weak(line[1])) if line[0].lower() == b"etag" else line for line in lines])
+    return Fields(lines)
+
+
+def _kept(shape: Shape, dropped: Collection[bytes]) -> tuple[Picker, bool]:
+    kept = picker([place for place, name in enumerate(shape.names) if name not in dropped])
+    return kept, b"etag" in shape.places
 
 
 def not_modified(fields: Fields, known: str) -> Fields:

@@ -14,7 +14,8 @@ from enum import Enum
 import httptools
 
 from ..errors import UpstreamProtocolError
-from ..model import Fields, ResponseHead
+from ..fields import Fields, Shape
+from ..model import ResponseHead, frozen_value
 
 MAX_HEAD_BYTES = 64 * 1024
 """Bytes of a response's head together with the 1xx responses before it.
@@ -41,6 +42,8 @@ class _End(Enum):
     CHUNKS = 2
     CONNECTION = 3
 
+
+_FRAMES_OTHERWISE = frozenset({b"transfer-encoding", b"keep-alive"})
 
 # By name each time they are looked up by a function in Python, until 3.12.
 _LENGTH, _CHUNKS, _CONNECTION = _End
@@ -187,8 +190,9 @@ class ResponseReader:
     def _read_head(self, data: bytes) -> None:
         plain = _PLAIN_HEAD(data)
         if plain is not None:
-            fields = Fields(tuple(_PLAIN_LINES(plain[3])))
-            if b"transfer-encoding" not in fields.by_name:
+            block = plain[3]
+            fields = Fields(tuple(_PLAIN_LINES(block)), block)
+            if b"transfer-encoding" not in fields.shape.places:
                 status = int(plain[1])
                 self._frame(status, fields)
                 self.head = ResponseHead(status, plain[2], fields)
@@ -226,14 +230,30 @@ class ResponseReader:
 
     def _frame(self, status: int, fields: Fields) -> None:
         """Decide where the body ends (RFC 9112 section 6.3), and whether the connection goes on (9.3)."""
-        values = fields.by_name.get
-        lengths = values(b"content-length", ())
-        codings = values(b"transfer-encoding", ())
-        options = values(b"connection", ())
+        usual = fields.shape.remember(ResponseReader, _usual_framing)
+        if usual is None or self._http_1_0 or self._without_body or status in {204, 304}:
+            self._frame_by_all(status, fields)
+            return
+        length = fields.lines[usual.length][1]
+        says_close = usual.connection is not None and fields.lines[usual.connection][1] != b"keep-alive"
+        if says_close or not length.isdigit() or len(length) >= 19:
+            self._frame_by_all(status, fields)
+            return
+        self.persistent = True
+        self.length = self._remaining = int(length)
+        self.complete = self.length == 0
+        self._end = _LENGTH
+
+    def _frame_by_all(self, status: int, fields: Fields) -> None:
+        places = fields.shape.places
+        lengths = fields.get_all(b"content-length") if b"content-length" in places else ()
+        codings = fields.get_all(b"transfer-encoding") if b"transfer-encoding" in places else ()
+        options = fields.get_all(b"connection") if b"connection" in places else ()
         if options and options != (b"keep-alive",):
             options = tuple(option.strip(b" \t") for one in options for option in one.lower().split(b","))
-        for value in values(b"keep-alive", ()):
-            self.idle_limit = _timeout(value)
+        if b"keep-alive" in places:
+            for value in fields.get_all(b"keep-alive"):
+                self.idle_limit = _timeout(value)
         self.persistent = b"close" not in options and (not self._http_1_0 or b"keep-alive" in options)
         # llhttp refuses most of these too; as they decide which bytes are whose, they stand here as well.
         if len(lengths) + len(codings) > 1:
@@ -293,6 +313,22 @@ class ResponseReader:
             f"{self._where} sent {what}.",
             hint="The server, or a gateway in front of it, breaks HTTP/1.1; the proxy does not guess.",
         )
+
+
+@frozen_value
+class _UsualFraming:
+    """Where one Content-Length stands, and a Connection if there is one; nothing else frames the body."""
+
+    length: int
+    connection: int | None
+
+
+def _usual_framing(shape: Shape) -> _UsualFraming | None:
+    """How almost every answer is framed; None for names that say more, or less."""
+    lengths, options = shape.places.get(b"content-length", ()), shape.places.get(b"connection", ())
+    if len(lengths) != 1 or len(options) > 1 or not _FRAMES_OTHERWISE.isdisjoint(shape.places):
+        return None
+    return _UsualFraming(lengths[0], options[0] if options else None)
 
 
 def _timeout(value: bytes) -> float | None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import re
 from enum import Enum
-from itertools import chain
 
 from ..model import RequestHead, frozen_value
 
@@ -45,8 +45,8 @@ class RequestMessage:
         return self.method in IDEMPOTENT_METHODS
 
 
-_line = b": ".join
-"""The name and the value of a field as they are written."""
+_TARGET = re.compile(rb"/[^\r\n\0 ]*+").fullmatch
+"""A target in origin-form that ends no line and no request line (RFC 9112 section 3.2.1)."""
 
 
 def request_message(head: RequestHead, *, body_exists: bool) -> RequestMessage:
@@ -56,43 +56,30 @@ def request_message(head: RequestHead, *, body_exists: bool) -> RequestMessage:
     that is not in origin-form, or fields that say something else about the body than what follows. This is
     the last line of defence against a request inside a request, not a check of the client's input.
     """
+    fields = head.fields
+    places = fields.shape.places
     length: bytes | None = None
-    waits = False
-    fields = head.fields.lines
-    parts = [
-        head.method.encode("ascii"),
-        b" ",
-        head.target,
-        b" HTTP/1.1\r\n",
-        b"\r\n".join(map(_line, fields)),
-    ]
-    parts.append(b"\r\n" if fields else b"")
-    for name, value in fields:
-        size = len(name)  # tells most names from those three
-        if size == 14 and name.lower() == b"content-length":
-            if length is not None or not (value.isdigit() and len(value) < 19):
-                raise ValueError("the request holds a Content-Length that is not one number")
-            length = value
-        elif size == 17 and name.lower() == b"transfer-encoding":
-            raise ValueError("the request holds a Transfer-Encoding of its own")
-        elif size == 6 and name.lower() == b"expect":
-            waits = body_exists and value.lower() == b"100-continue"
-    # Joined without what is written between them: searching for one byte is far cheaper than counting it. And
-    # `find` is far cheaper than `in`, which tries an integer first and makes an error of it.
-    told = b"".join((*parts[:3], *chain.from_iterable(fields)))
-    if told.find(b"\r") >= 0 or told.find(b"\n") >= 0 or told.find(b"\0") >= 0:
+    if fields.is_cut:
         raise ValueError("the request head holds CR, LF or NUL within a part")
-    framing = NO_BODY
+    if b"transfer-encoding" in places:
+        raise ValueError("the request holds a Transfer-Encoding of its own")
+    if b"content-length" in places:
+        length = b", ".join(fields.get_all(b"content-length"))
+        if not (length.isdigit() and len(length) < 19):
+            raise ValueError("the request holds a Content-Length that is not one number")
+    waits = body_exists and b"expect" in places and fields.text(b"expect").lower() == "100-continue"
+    method, target = head.method, head.target
+    if not (method.isalpha() and method.isascii() and _TARGET(target)):
+        raise ValueError("the request line is not one method and one target in origin-form")
+    framing, own = NO_BODY, b""
     if body_exists:
         framing = CHUNKED if length is None else BY_LENGTH
         if length is None:
-            parts.append(b"Transfer-Encoding: chunked\r\n")
+            own = b"Transfer-Encoding: chunked\r\n"
     elif length is None:
-        if head.method in _METHODS_WITH_BODY:
-            parts.append(b"Content-Length: 0\r\n")
+        if method in _METHODS_WITH_BODY:
+            own = b"Content-Length: 0\r\n"
     elif int(length):
         raise ValueError("the request announces a body and has none")
-    parts.append(b"\r\n")
-    if not (head.method.isalpha() and head.target.startswith(b"/") and head.target.find(b" ") < 0):
-        raise ValueError("the request line is not one method and one target in origin-form")
-    return RequestMessage(b"".join(parts), head.method, framing, int(length or 0), waits)
+    message = b"%b %b HTTP/1.1\r\n%b%b\r\n" % (method.encode("ascii"), target, fields.block, own)
+    return RequestMessage(message, method, framing, int(length or 0), waits)

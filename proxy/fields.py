@@ -1,0 +1,176 @@
+"""Header lines, and what follows from their names alone: tools and servers send the same names again and again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Sequence
+from itertools import chain
+from operator import itemgetter
+from typing import Any, TypeVar, final
+
+Line = tuple[bytes, bytes]
+"""A field's name, in its spelling, and its value."""
+
+T = TypeVar("T")
+
+MOST_SHAPES = 1000
+"""Different ones that are remembered; then all are forgotten, and learned anew."""
+
+MOST_NAMES, MOST_NAME_BYTES = 64, 1024
+"""Of a shape that is worth to be remembered; more than almost every tool and server sends."""
+
+_NO_PLACES: tuple[int, ...] = ()
+_line = b": ".join
+_name = itemgetter(0)
+
+
+@final
+class Shape:
+    """The names of some lines in their order and spelling; whoever decides by names alone does it once for each."""
+
+    __slots__ = ("_found", "names", "places")
+
+    def __init__(self, names: tuple[bytes, ...]) -> None:
+        self.names = tuple(name.lower() for name in names)
+        """In lower case."""
+        self.places: dict[bytes, tuple[int, ...]] = {}
+        """Where the lines of a name stand, by the name in lower case."""
+        self._found: dict[Hashable, Any] = {}
+        for place, name in enumerate(self.names):
+            self.places[name] = (*self.places.get(name, _NO_PLACES), place)
+
+    def remember(self, what: Hashable, find: Callable[[Shape], T]) -> T:
+        """What `find` makes of these names, found once for each `what`; a function of them alone."""
+        try:
+            found: T = self._found[what]
+        except KeyError:
+            found = self._found[what] = find(self)
+        return found
+
+
+_shapes: dict[tuple[bytes, ...], Shape] = {}
+
+
+def _shape_of(lines: tuple[Line, ...]) -> Shape:
+    names = tuple(map(_name, lines))
+    shape = _shapes.get(names)
+    if shape is None:
+        shape = Shape(names)
+        if len(names) <= MOST_NAMES and sum(map(len, names)) <= MOST_NAME_BYTES:
+            if len(_shapes) >= MOST_SHAPES:
+                _shapes.clear()
+            _shapes[names] = shape
+    return shape
+
+
+Picker = Callable[[tuple[Line, ...]], tuple[Line, ...]]
+
+
+def picker(places: Sequence[int]) -> Picker:
+    """Takes the lines at these places out of others."""
+    if len(places) > 1:
+        return itemgetter(*places)
+    return lambda lines: tuple(lines[place] for place in places)
+
+
+@final
+class Fields:
+    """Header lines in the order and spelling in which they came (RFC 9110 section 5); never changed.
+
+    Names are given to the methods in lower case.
+    """
+
+    __slots__ = ("_base", "_block", "_is_cut", "_shape", "lines")
+
+    def __init__(self, lines: tuple[Line, ...] = (), block: bytes | None = None) -> None:
+        """Take lines, and the bytes that they were read from, where those are such lines each with its end."""
+        self.lines = lines
+        # Found when first asked for. `_base` are the first of the lines, whose block may be known.
+        self._shape: Shape | None = None
+        self._block = block
+        self._is_cut: bool | None = None
+        self._base: Fields | None = None
+
+    @property
+    def shape(self) -> Shape:
+        """The names of the lines."""
+        shape = self._shape
+        if shape is None:
+            shape = self._shape = _shape_of(self.lines)
+        return shape
+
+    @property
+    def block(self) -> bytes:
+        """The lines as they are written, or were read, each with its end."""
+        block = self._block
+        if block is None:
+            base, lines = self._base, self.lines
+            block = b""
+            if base is not None:
+                block, lines = base.block, lines[len(base.lines) :]
+            if lines:
+                block = b"%b%b\r\n" % (block, b"\r\n".join(map(_line, lines)))
+            self._block = block
+        return block
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether a name or value holds what would end its line, or a string: CR, LF or NUL."""
+        is_cut = self._is_cut
+        if is_cut is None:
+            base, lines = self._base, self.lines
+            if base is not None:
+                lines = lines[len(base.lines) :]
+            # Joined without what is written between them: searching for one byte is far cheaper than counting it.
+            # And `find` is far cheaper than `in`, which tries an integer first and makes an error of it.
+            told = b"".join(chain.from_iterable(lines))
+            is_cut = told.find(b"\r") >= 0 or told.find(b"\n") >= 0 or told.find(b"\0") >= 0
+            is_cut = self._is_cut = is_cut or (base is not None and base.is_cut)
+        return is_cut
+
+    def __iter__(self) -> Iterator[Line]:
+        return iter(self.lines)
+
+    def __contains__(self, name: bytes) -> bool:
+        return name in self.shape.places
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Fields) and self.lines == other.lines
+
+    def __hash__(self) -> int:
+        return hash(self.lines)
+
+    def __repr__(self) -> str:
+        return f"Fields({self.lines!r})"
+
+    def get(self, name: bytes) -> bytes | None:
+        """The value of the first line of that name."""
+        places = self.shape.places.get(name)
+        return self.lines[places[0]][1] if places else None
+
+    def get_all(self, name: bytes) -> tuple[bytes, ...]:
+        """The values of all lines of that name, in order."""
+        return tuple([self.lines[place][1] for place in self.shape.places.get(name, _NO_PLACES)])
+
+    def holds_any(self, names: frozenset[bytes]) -> bool:
+        """Whether there is a line with one of the names."""
+        return not names.isdisjoint(self.shape.places)
+
+    def text(self, name: bytes) -> str:
+        """All lines of that name joined by a comma (RFC 9110 section 5.3); empty where there is none."""
+        places = self.shape.places.get(name, _NO_PLACES)
+        return b", ".join([self.lines[place][1] for place in places]).decode("latin-1")
+
+    def without(self, names: Collection[bytes]) -> Fields:
+        """These lines less those with one of the names."""
+        return Fields(tuple(line for line in self.lines if line[0].lower() not in names))
+
+    def adding(self, *lines: Line) -> Fields:
+        """These lines with more at the end."""
+        fields = Fields((*self.lines, *lines))
+        fields._base = self
+        return fields
+
+    @classmethod
+    def of(cls, pairs: Iterable[tuple[str, str]]) -> Fields:
+        """Fields from text, for what the proxy writes itself."""
+        return cls(tuple((name.encode("ascii"), value.encode("latin-1")) for name, value in pairs))
