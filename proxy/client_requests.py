@@ -160,5 +160,10 @@ def _read_fields(block: bytes) -> KnownFields | None:
     return KnownFields(Fields(tuple(read.lines)), int(length), connection == b"keep-alive")
 
 
-_fields = lru_cache(maxsize=256)(_read_fields)
-"""The same, remembered: a tool sends the same lines with every request."""
+@lru_cache(maxsize=256)
+def _fields(block: bytes) -> KnownFields | None:
+    """The same, remembered: a tool sends the same lines with every request."""
+    known = _read_fields(block)
+    if known is not None:
+        known.fields.comes_again = True
+    return known

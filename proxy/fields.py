@@ -79,7 +79,7 @@ class Fields:
     Names are given to the methods in lower case.
     """
 
-    __slots__ = ("_base", "_block", "_is_cut", "_shape", "lines")
+    __slots__ = ("_base", "_block", "_is_cut", "_shape", "comes_again", "lines")
 
     def __init__(self, lines: tuple[Line, ...] = (), block: bytes | None = None) -> None:
         """Take lines, and the bytes that they were read from, where those are such lines each with its end."""
@@ -89,6 +89,8 @@ class Fields:
         self._block = block
         self._is_cut: bool | None = None
         self._base: Fields | None = None
+        self.comes_again = False
+        """Whether whoever reads the same lines again gives this same object for them."""
 
     @property
     def shape(self) -> Shape:

@@ -76,7 +76,7 @@ async def forward(request: ClientRequest, site: Site) -> ClientAnswer:
     waited: float | None = None
     failed: ProxyError | None = None
     try:
-        leave = preflight(head, site.rules.listener)
+        leave = preflight(head, site.rules.listener) if head.method == "OPTIONS" else None
         if leave is not None:
             await client.send(leave, b"", body_exists=False)
             return client
@@ -129,7 +129,7 @@ async def _send(exchange: Exchange, request: ClientRequest, site: Site) -> Answe
         exchange.check_body(upload.held)
     patience = site.pacing.patience()
     while True:
-        turn = await site.pacing.turn(patience)
+        turn = site.pacing.free_turn() or await site.pacing.turn(patience)
         try:
             head = exchange.upstream_request(credentials, length=upload.length)
             answer = await site.upstream.send(head, upload.body)

@@ -70,6 +70,15 @@ class Pacing:
         """That of a new exchange."""
         return Patience(self._longest or 0.0)
 
+    def free_turn(self) -> Turn | None:
+        """A turn where nobody has to wait for one; None otherwise."""
+        now = self._clock.time()
+        pace = self._pace
+        if self._queue or not pace.has_room or pace.pause(now):
+            return None
+        pace.begin()
+        return Turn(self, now)
+
     async def turn(self, patience: Patience) -> Turn:
         """Wait until a request may be sent; ProxyUnavailable where that takes longer than its patience."""
         now = self._clock.time()

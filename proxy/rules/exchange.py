@@ -119,13 +119,12 @@ class Exchange:
     _is_for_storage = False
 
     def __init__(self, head: RequestHead, rules: ServerRules, request_id: bytes = b"") -> None:
-        known = rules.memory.get(head.fields.lines)
+        known = rules.memory.get(head.fields)
         if known is None:
             guard(head, rules.listener)
-            known = KnownFields(
-                rewrites_bodies=rules.rewrites and not _asks_for_untouched_bodies(head.fields)
-            )
-            rules.memory.keep(head.fields, known)
+            rewrites = rules.rewrites and not _asks_for_untouched_bodies(head.fields)
+            known = KnownFields(head.fields, rewrites_bodies=rewrites)
+            rules.memory.keep(known)
         else:
             guard_line(head, rules.listener)
         self._head = head

@@ -7,34 +7,36 @@ from ..model import Fields
 MOST = 256
 """Different requests that are remembered; then all are forgotten, and learned anew."""
 
-MOST_BYTES = 4 * 1024
-"""Bytes of field lines that are worth it: those of almost every tool, with a token of its own."""
-
 
 class KnownFields:
     """Field lines that have passed the guards, and what follows from them whatever the target."""
 
-    __slots__ = ("rewrites_bodies", "to_server")
+    __slots__ = ("fields", "rewrites_bodies", "to_server")
 
-    def __init__(self, *, rewrites_bodies: bool) -> None:
+    def __init__(self, fields: Fields, *, rewrites_bodies: bool) -> None:
+        self.fields = fields
         self.rewrites_bodies = rewrites_bodies
         self.to_server: dict[bool, Fields] = {}
         """As they go to the server, by whether the proxy signs in; each made when first needed."""
 
 
 class Memory:
-    """Known fields by their lines."""
+    """Known fields, found again as the same object: who parses them remembers them too."""
 
-    __slots__ = ("_known", "get")
+    __slots__ = ("_known",)
 
     def __init__(self) -> None:
-        self._known: dict[tuple[tuple[bytes, bytes], ...], KnownFields] = {}
-        self.get = self._known.get
+        self._known: dict[int, KnownFields] = {}
 
-    def keep(self, fields: Fields, known: KnownFields) -> None:
-        """Remember what follows from fields, if they are not too large."""
-        if sum(len(name) + len(value) for name, value in fields.lines) > MOST_BYTES:
+    def get(self, fields: Fields) -> KnownFields | None:
+        """What follows from fields; None where they are not known, or are others that look alike."""
+        return self._known.get(id(fields))
+
+    def keep(self, known: KnownFields) -> None:
+        """Remember what follows from fields that come again."""
+        fields = known.fields
+        if not fields.comes_again:
             return
         if len(self._known) >= MOST:
             self._known.clear()
-        self._known[fields.lines] = known
+        self._known[id(fields)] = known  # which holds them, so that no others get their id

@@ -31,7 +31,7 @@ from .pool import Pool
 from .timeouts import Timeouts
 from .tls import tls_context
 from .tunnel import Tunnel, tunnel_for
-from .writing import request_message
+from .writing import RequestMessage, request_message
 
 __all__ = ["MAX_CONNECTIONS", "Answer", "Timeouts", "Tunnel", "Upstream", "tls_context", "tunnel_for"]
 
@@ -64,7 +64,9 @@ class Upstream:
         return self._pool.size
 
     async def send(self, head: RequestHead, body: AsyncIterator[bytes] | bytes | None = None) -> Answer:
-        """Send a request whose fields are complete, and wait for the head of the final answer.
+        """Send a request whose fields are complete, and wait for the final answer.
+
+        A small one is there as a whole, of any other its head; one to a body that streams is never waited for.
 
         The body goes out by the `Content-Length` in the fields, which it has to keep, or else chunked. It
         is not read any more when this returns or raises. An answer that comes before its end is delivered,
@@ -78,14 +80,14 @@ class Upstream:
         max_idle = math.inf if message.idempotent else self._timeouts.fresh
         connection = self._pool.reusable(max_idle) or await self._pool.acquire(max_idle)
         try:
-            answer = await connection.exchange(message, body)
+            answer = await _exchanged(connection, message, body)
         except StaleConnectionError:
             if not message.idempotent:
                 raise
             # The server had closed the connection before it saw the request.
             connection = await self._pool.acquire(0)
-            answer = await connection.exchange(message, body)
-        answer.waited = perf_counter() - started
+            answer = await _exchanged(connection, message, body)
+        answer.waited = answer.begun_at - started
         return answer
 
     async def close(self) -> None:
@@ -97,3 +99,18 @@ class Upstream:
         await self._dialer.dial(connection)
         logger.debug("A new connection to %s; %d were open before it.", self._where, self._pool.size)
         return connection
+
+
+async def _exchanged(
+    connection: Connection, message: RequestMessage, body: AsyncIterator[bytes] | bytes | None
+) -> Answer:
+    if body is not None and not isinstance(body, bytes):
+        return await connection.exchange(message, body)
+    arrival = connection.send_whole(message, body or b"")
+    try:
+        if not arrival.is_there:
+            await arrival.bell
+    except BaseException:
+        connection.give_up(arrival)
+        raise
+    return arrival.answer

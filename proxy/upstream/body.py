@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import AsyncIterator
+from time import perf_counter
 from typing import Protocol
 
 from ..errors import ProxyError
@@ -46,6 +47,7 @@ class Answer:
         "_pieces",
         "_size",
         "_source",
+        "begun_at",
         "head",
         "length",
         "waited",
@@ -57,6 +59,8 @@ class Answer:
         """Bytes of the body where the server told them, 0 where there is none (HEAD, 204, 304)."""
         self.waited = 0.0
         """Seconds from the call that sent the request to this head."""
+        self.begun_at = perf_counter()
+        """When its head came, by `time.perf_counter`."""
         self._source: Source | None = source
         """None once the answer is complete or has failed: the connection then serves others."""
         self._pieces: deque[bytes] = deque()
@@ -65,6 +69,11 @@ class Answer:
         self._complete = False
         self._failure: ProxyError | None = None
         self._news = Bell()
+
+    @property
+    def is_small(self) -> bool:
+        """Whether it is worth waiting for the whole body, and the connection goes on reading until it is there."""
+        return self.length is not None and self.length <= HIGH_WATER
 
     # The reader's side.
 

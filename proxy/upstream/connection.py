@@ -33,27 +33,26 @@ class Keeper(Protocol):
         """Take note that a connection is gone."""
 
 
-class _Arrival:
-    """The head of an answer, or why there is none: one waits for it."""
+class Arrival:
+    """The head of an answer, or why there is none: one waits at its bell until it is there."""
 
-    __slots__ = ("_answer", "_bell", "_error", "is_there")
+    __slots__ = ("_answer", "_error", "bell", "is_there")
 
     def __init__(self) -> None:
         self._answer: Answer | None = None
         self._error: BaseException | None = None
-        self._bell = Bell()
+        self.bell = Bell()
         self.is_there = False
 
     def come(self, answer: Answer | None, error: BaseException | None = None) -> None:
         """Whoever waits may go on before this returns."""
         if not self.is_there:
             self._answer, self._error, self.is_there = answer, error, True
-            self._bell.ring()
+            self.bell.ring()
 
-    async def wait(self) -> Answer:
-        """The answer; raises what came in its place."""
-        if not self.is_there:
-            await self._bell
+    @property
+    def answer(self) -> Answer:
+        """What has come; raises what came in its place."""
         if self._answer is None:
             raise self._error or asyncio.CancelledError
         return self._answer
@@ -75,11 +74,12 @@ class Connection(asyncio.Protocol):
         self._has_input: Callable[[], bool] | None = None
         self._used = False
         # The exchange under way; `_arrival` is its identity as well.
-        self._arrival: _Arrival | None = None
+        self._arrival: Arrival | None = None
         self._reader: ResponseReader | None = None
         self._answer: Answer | None = None
         self._answer_begun = False
         self._body_begun = False
+        self._arrives_whole = False
         self._request_done = True
         # What is waited for, and since when.
         self._continued: asyncio.Future[None] | None = None
@@ -96,35 +96,55 @@ class Connection(asyncio.Protocol):
         """Whether it is open and nothing has arrived on it, not even unseen by the event loop."""
         return not (self.closed or self._has_input is None or self._has_input())
 
-    async def exchange(self, message: RequestMessage, body: AsyncIterator[bytes] | bytes | None) -> Answer:
+    async def exchange(self, message: RequestMessage, body: AsyncIterator[bytes]) -> Answer:
         """Send a request and wait for the head of its answer; `body` is no longer read when this ends.
 
         Raises what `body` raises, BadRequest where it is not as long as announced, StaleConnectionError,
         UpstreamUnreachable, UpstreamTimeout or UpstreamProtocolError. After an error the connection is
         closed.
         """
+        arrival = self._begin(message)
+        try:
+            return await self._upload_until(arrival, message, body)
+        except BaseException:
+            self.give_up(arrival)
+            raise
+
+    def send_whole(self, message: RequestMessage, body: bytes) -> Arrival:
+        """Send a request whose body is at hand; a small answer arrives when all of it is there.
+
+        Raises BadRequest where the body is not as long as announced, and StaleConnectionError or
+        UpstreamUnreachable where the connection is closed. Who does not wait for what arrives gives it up.
+        """
+        if len(body) != message.length:
+            raise BadRequest("The request's body is not as long as its Content-Length.")
+        arrival = self._begin(message, body)
+        self._arrives_whole = True
+        self._body_begun = message.framing is not NO_BODY
+        self._request_done = True
+        return arrival
+
+    def give_up(self, arrival: Arrival) -> None:
+        """Close the connection, if an exchange is still under way."""
+        # An answer that was complete at once has given the connection back: it may be another's by now.
+        if self._arrival is arrival:
+            self.abort()
+
+    def _begin(self, message: RequestMessage, body: bytes = b"") -> Arrival:
         if self.closed or self._transport is None:
             raise self._broken()
-        arrival = self._arrival = _Arrival()
+        arrival = self._arrival = Arrival()
         self._reader = ResponseReader(message.method, self._where)
         self._request_done = message.framing is NO_BODY
-        self._answer_begun = self._body_begun = False
+        self._answer_begun = self._body_begun = self._arrives_whole = False
         self._since = self._loop.time()
         if self._timer is None:
             self._timer = self._loop.call_later(self._timeouts.read, self._check_silence)
-        try:
-            if isinstance(body, bytes):
-                self._send_whole(self._transport, message, body)
-            else:
-                self._transport.write(message.head)
-                if body is not None:
-                    return await self._upload_until(arrival, message, body)
-            return await arrival.wait()
-        except BaseException:
-            # An answer that was complete at once has given the connection back: it may be another's by now.
-            if self._arrival is arrival:
-                self.abort()
-            raise
+        if body:
+            self._transport.writelines((message.head, body))
+        else:
+            self._transport.write(message.head)
+        return arrival
 
     def abort(self) -> None:
         """Close the connection at once; whatever was under way on it is never completed."""
@@ -178,9 +198,12 @@ class Connection(asyncio.Protocol):
                     self._continued.set_result(None)
                 return
             answer = self._answer = Answer(reader.head, reader.length, self)
-        answer.feed(piece)
+        if piece:
+            answer.feed(piece)
         if reader.complete:
             self._finish(reader, answer)
+        elif self._arrives_whole and answer.is_small:
+            return
         # Last of all, since the connection may serve another request before one of these returns.
         if arrival is not None and not arrival.is_there:
             arrival.come(answer)
@@ -221,18 +244,8 @@ class Connection(asyncio.Protocol):
 
     # The upload.
 
-    def _send_whole(self, transport: asyncio.Transport, message: RequestMessage, body: bytes) -> None:
-        """Send a request whose body is at hand."""
-        if len(body) != message.length:
-            raise BadRequest("The request's body is not as long as its Content-Length.")
-        self._body_begun = self._request_done = True
-        if body:
-            transport.writelines((message.head, body))
-        else:
-            transport.write(message.head)
-
     async def _upload_until(
-        self, arrival: _Arrival, message: RequestMessage, body: AsyncIterator[bytes]
+        self, arrival: Arrival, message: RequestMessage, body: AsyncIterator[bytes]
     ) -> Answer:
         """Send the body until the answer is there: an early one (a 401, a 413) ends the upload."""
 
@@ -244,7 +257,9 @@ class Connection(asyncio.Protocol):
         upload = self._loop.create_task(self._upload(message, body))
         upload.add_done_callback(pass_on)
         try:
-            return await arrival.wait()
+            if not arrival.is_there:
+                await arrival.bell
+            return arrival.answer
         finally:
             if not upload.done():
                 upload.cancel()
@@ -311,12 +326,14 @@ class Connection(asyncio.Protocol):
 
     def _fail(self, error: ProxyError) -> None:
         answer, self._answer, self._reader = self._answer, None, None
+        arrival = self._arrival
         self.abort()
         if answer is not None:
             answer.fail(error)
+        if arrival is not None and not arrival.is_there:
+            arrival.come(answer, error)
+        elif answer is not None:
             answer.tell()
-        elif self._arrival is not None:
-            self._arrival.come(None, error)
 
     def _broken(self, cause: Exception | None = None) -> UpstreamUnreachable:
         what = "broke off its answer" if self._answer_begun else "closed the connection without an answer"

@@ -82,8 +82,11 @@ async def test_small_body_is_waited_for(connect: Connect) -> None:
         await peer.send(b"b", b"c")
 
     async with byte_server(script) as server:
-        answer = await connect(server.port).send(request())
+        sending = asyncio.ensure_future(connect(server.port).send(request()))
+        await asyncio.sleep(0.01)
+        assert not sending.done()
         go_on.set()
+        answer = await sending
 
         assert await answer.read_small(10) == b"abc"
 
@@ -173,7 +176,7 @@ async def test_malformed_body_closes_the_connection(connect: Connect) -> None:
 
 
 async def test_answer_closed_early_closes_the_connection(connect: Connect) -> None:
-    async with byte_server(answering(OK + b"Content-Length: 9\r\n\r\nabc")) as server:
+    async with byte_server(answering(OK + b"Content-Length: 999999\r\n\r\nabc")) as server:
         answer = await connect(server.port).send(request())
         await answer.close()
         await answer.close()
