@@ -5,7 +5,6 @@ The ten steps stand in the package's docstring; what each of them decides is in 
 
 from __future__ import annotations
 
-import logging
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from itertools import chain
@@ -16,6 +15,7 @@ from .auth import Authenticator
 from .client import SMALL, ClientAnswer, ClientRequest, Upload
 from .client_limits import ClientLimits
 from .errors import ProxyError
+from .exchange_log import log_exchange
 from .model import FinishedExchange, RequestHead
 from .pacing import Pacing
 from .rules.correlation import identified, new_id
@@ -23,8 +23,6 @@ from .rules.exchange import Exchange, ServerRules, failure
 from .rules.origins import preflight
 from .rules.storage import exchange_of
 from .upstream import Answer
-
-logger = logging.getLogger(__name__)
 
 CLIENT_LEFT = 499
 """What the log shows as the status of an answer that nobody waited for: nginx's number, never sent."""
@@ -113,7 +111,7 @@ async def forward(request: ClientRequest, site: Site) -> ClientAnswer:
             failed=failed,
             account=exchange.account if exchange else "",
         )
-        _log(finished, finished.account or site.rules.authority)
+        log_exchange(finished, finished.account or site.rules.authority)
         site.observer.finished(finished)
     return client
 
@@ -165,34 +163,3 @@ async def _deliver(answer: Answer, exchange: Exchange, client: ClientAnswer) -> 
         await client.send(head, small)
     else:
         await client.send_pieces(head, chain(path.feed(small), path.flush()))
-
-
-def _log(exchange: FinishedExchange, server: str) -> None:
-    """One line for the exchange; no id of a resource, no query, no body: they are patient data."""
-    level = logging.INFO if exchange.failed is None else logging.WARNING
-    if not logger.isEnabledFor(level):
-        return
-    fields = {
-        "server": server,
-        "interaction": str(exchange.classified or exchange.kind),
-        "status": exchange.status,
-        "bytes_in": exchange.received_bytes,
-        "bytes_out": exchange.sent_bytes,
-        "milliseconds": round(exchange.seconds * 1000, 1),
-        "attempts": exchange.attempts,
-        "request_id": exchange.request_id,
-    }
-    logger.log(
-        level,
-        "%s %d %dB %.0fms%s (in=%dB attempts=%d id=%s server=%s)",
-        fields["interaction"],
-        exchange.status,
-        exchange.sent_bytes,
-        exchange.seconds * 1000,
-        f": {exchange.failed.message}" if exchange.failed else "",
-        exchange.received_bytes,
-        exchange.attempts,
-        exchange.request_id,
-        server,
-        extra={"fields": fields},
-    )
