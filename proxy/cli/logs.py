@@ -18,6 +18,7 @@ from types import MappingProxyType
 from typing import TextIO
 
 from ..exchange_log import ExchangeRecord
+from .turn_handler import TurnHandler
 
 logger = logging.getLogger(__name__)
 
@@ -151,7 +152,7 @@ FORMATTERS = MappingProxyType({"text": TextFormatter, "json": JsonFormatter})
 
 def set_up_logging(level: str, log_format: str, stream: TextIO | None = None) -> None:
     """Log to stderr, or to another stream: this program from `level` on, everything else from WARNING on."""
-    handler = logging.StreamHandler(stream or sys.stderr)
+    handler = TurnHandler(stream or sys.stderr)
     handler.setFormatter(FORMATTERS[log_format]())
     handler.addFilter(tame)
     # No line shows thread, process, task or place in the code: what a record would hold of them is not looked
