@@ -18,6 +18,7 @@ Rooms (each imports only from those below it; import-linter holds the order, see
     tracing/        spans of exchanges for OpenTelemetry, where somebody wants them   RIM (opentelemetry)
     signals.py      what the system asks of the process
     forwarding.py   carry one exchange between client and upstream
+    exchange_log.py  the log's line for an exchange
     pacing.py       wait for a server that asks for patience
     admin/          the other listener: health, metrics, status, sign-in page    RIM (aiohttp)
     client.py       the tool's side: request heads and bodies, answers           RIM (aiohttp)

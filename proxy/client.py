@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Iterable, Iterator
 from email.utils import formatdate
 from functools import lru_cache
 from itertools import islice
-from typing import Protocol
+from typing import Final, Protocol
 
 from .client_limits import ClientLimits
 from .errors import UploadTimeout
@@ -157,6 +157,18 @@ class Upload:
             yield piece
 
 
+class _NoUpload:
+    """Of a request without a body."""
+
+    length: int | None = None
+    held: bytes | None = b""
+    is_spent = False
+    body: AsyncIterator[bytes] | bytes | None = None
+
+
+NO_UPLOAD: Final = _NoUpload()
+
+
 class ClientAnswer:
     """The answer on the client's connection.
 
@@ -181,6 +193,11 @@ class ClientAnswer:
 
     async def send(self, head: ResponseHead, body: bytes, *, body_exists: bool = True) -> None:
         """Write a whole answer; its length is added where the head does not tell it."""
+        if self.put(head, body, body_exists=body_exists):
+            await self._outlet.drained()
+
+    def put(self, head: ResponseHead, body: bytes, *, body_exists: bool = True) -> bool:
+        """The same; whether the tool is slower than the server, and has to be waited for."""
         if not body_exists:
             body = b""
         size = len(body)
@@ -190,8 +207,7 @@ class ClientAnswer:
         else:
             self._outlet.write(written, body)
         self.sent_bytes += size
-        if self._outlet.writing_paused:
-            await self._outlet.drained()
+        return self._outlet.writing_paused
 
     async def send_pieces(self, head: ResponseHead, pieces: Iterator[bytes]) -> None:
         """Write an answer that comes in bounded pieces: whole if they are few, as a stream if they are many."""

@@ -5,7 +5,6 @@ The ten steps stand in the package's docstring; what each of them decides is in 
 
 from __future__ import annotations
 
-import logging
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from itertools import chain
@@ -13,18 +12,18 @@ from time import perf_counter
 from typing import Protocol
 
 from .auth import Authenticator
-from .client import SMALL, ClientAnswer, ClientRequest, Upload
+from .client import NO_UPLOAD, SMALL, ClientAnswer, ClientRequest, Upload
 from .client_limits import ClientLimits
 from .errors import ProxyError
-from .model import FinishedExchange, RequestHead
+from .exchange_log import log_exchange
+from .model import Credentials, FinishedExchange, RequestHead, ResponseHead
 from .pacing import Pacing
+from .rules.bodies import BodyPath
 from .rules.correlation import identified, new_id
 from .rules.exchange import Exchange, ServerRules, failure
 from .rules.origins import preflight
 from .rules.storage import exchange_of
 from .upstream import Answer
-
-logger = logging.getLogger(__name__)
 
 CLIENT_LEFT = 499
 """What the log shows as the status of an answer that nobody waited for: nginx's number, never sent."""
@@ -44,6 +43,10 @@ class Sender(Protocol):
         """Send a request, as `Upstream.send` does."""
 
 
+def nothing_held() -> None:
+    """Of an authenticator that has to be asked each time."""
+
+
 @dataclass(frozen=True, slots=True)
 class Site:
     """What the exchanges of one server share."""
@@ -56,6 +59,8 @@ class Site:
     observer: Observer
     accounts: Mapping[str, Site] = field(default_factory=dict)
     """The same for the storage accounts beside it, each with its own credentials, connections and pauses."""
+    held: Callable[[], Credentials | None] = nothing_held
+    """What the authenticator would give at once; None where it has to be asked."""
     watched: Callable[[RequestHead], Site] | None = None
     """The same for one exchange whose steps somebody follows, by its request; None where nobody does."""
 
@@ -76,17 +81,22 @@ async def forward(request: ClientRequest, site: Site) -> ClientAnswer:
     waited: float | None = None
     failed: ProxyError | None = None
     try:
-        leave = preflight(head, site.rules.listener) if head.method == "OPTIONS" else None
-        if leave is not None:
+        if head.method == "OPTIONS" and (leave := preflight(head, site.rules.listener)) is not None:
             await client.send(leave, b"", body_exists=False)
             return client
         exchange = exchange_of(head, site.rules, request_id)
         answer = await _send(exchange, request, site.of(exchange))
         waited = answer.waited
         try:
-            await _deliver(answer, exchange, client)
+            response, path = exchange.client_response(answer.head)
+            small = answer.take_whole(SMALL) if exchange.body_follows(answer.head) else b""
+            if small is None or path is not None or not small:
+                await _deliver(response, path, small, answer, client, body_exists=exchange.body_follows(answer.head))
+            elif client.put(response, small):
+                await request.outlet.drained()
         finally:
-            await answer.close()
+            if not answer.is_complete:
+                await answer.close()
     except ProxyError as error:
         failed = error
         if client.sent_head is None:
@@ -113,17 +123,20 @@ async def forward(request: ClientRequest, site: Site) -> ClientAnswer:
             failed=failed,
             account=exchange.account if exchange else "",
         )
-        _log(finished, finished.account or site.rules.authority)
+        log_exchange(finished, finished.account or site.rules.authority)
         site.observer.finished(finished)
     return client
 
 
 async def _send(exchange: Exchange, request: ClientRequest, site: Site) -> Answer:
     """The server's answer, after a renewed sign-in where it refused the first one, and after its pauses."""
-    credentials = await site.authenticator.credentials() if exchange.needs_credentials else None
+    credentials: Credentials | None = None
+    if exchange.needs_credentials:
+        credentials = site.held() or await site.authenticator.credentials()
     exchange.check(credentials)
-    upload = Upload(request, exchange.request_path())
+    upload = NO_UPLOAD
     if request.head.body_exists:
+        upload = Upload(request, exchange.request_path())
         await upload.hold()
     if exchange.reads_body:
         exchange.check_body(upload.held)
@@ -150,12 +163,21 @@ async def _send(exchange: Exchange, request: ClientRequest, site: Site) -> Answe
         exchange.check_resending(is_spent=upload.is_spent)
 
 
-async def _deliver(answer: Answer, exchange: Exchange, client: ClientAnswer) -> None:
-    head, path = exchange.client_response(answer.head)
-    if not exchange.body_follows(answer.head):
+async def _deliver(
+    head: ResponseHead,
+    path: BodyPath | None,
+    small: bytes | None,
+    answer: Answer,
+    client: ClientAnswer,
+    *,
+    body_exists: bool,
+) -> None:
+    """Pass on an answer, or what its body becomes on its path; `small` is all of it, where it is that."""
+    if not body_exists:
         await client.send(head, b"", body_exists=False)
         return
-    small = await answer.read_small(SMALL)
+    if small is None:
+        small = await answer.read_small(SMALL)
     if small is None:
         await client.begin(head)
         async for chunk in answer.chunks():
@@ -165,34 +187,3 @@ async def _deliver(answer: Answer, exchange: Exchange, client: ClientAnswer) -> 
         await client.send(head, small)
     else:
         await client.send_pieces(head, chain(path.feed(small), path.flush()))
-
-
-def _log(exchange: FinishedExchange, server: str) -> None:
-    """One line for the exchange; no id of a resource, no query, no body: they are patient data."""
-    level = logging.INFO if exchange.failed is None else logging.WARNING
-    if not logger.isEnabledFor(level):
-        return
-    fields = {
-        "server": server,
-        "interaction": str(exchange.classified or exchange.kind),
-        "status": exchange.status,
-        "bytes_in": exchange.received_bytes,
-        "bytes_out": exchange.sent_bytes,
-        "milliseconds": round(exchange.seconds * 1000, 1),
-        "attempts": exchange.attempts,
-        "request_id": exchange.request_id,
-    }
-    logger.log(
-        level,
-        "%s %d %dB %.0fms%s (in=%dB attempts=%d id=%s server=%s)",
-        fields["interaction"],
-        exchange.status,
-        exchange.sent_bytes,
-        exchange.seconds * 1000,
-        f": {exchange.failed.message}" if exchange.failed else "",
-        exchange.received_bytes,
-        exchange.attempts,
-        exchange.request_id,
-        server,
-        extra={"fields": fields},
-    )

@@ -18,7 +18,7 @@ from .client_limits import ClientLimits
 from .config import ServerConfig
 from .config.settings import SETTINGS, Setting
 from .errors import ConfigError
-from .forwarding import Site
+from .forwarding import Site, nothing_held
 from .local_key import read_local_key
 from .model import BaseUrl, ResponseHead
 from .pacing import Pacing
@@ -155,10 +155,10 @@ class Service:
             config.listen.host, port, config.allowed_hosts, config.allow_origins, key=self.key
         )
         rules, watch = ServerRules(config, listener), self.sign_in.watch
-        site = Site(rules, watch, self.upstream, self.pacing, self.limits, watch)
+        site = Site(rules, watch, self.upstream, self.pacing, self.limits, watch, held=watch.held)
         storage = self.sign_in.storage
         accounts = {
-            account: replace(site, authenticator=storage, upstream=upstream, pacing=pacing)
+            account: replace(site, authenticator=storage, held=nothing_held, upstream=upstream, pacing=pacing)
             for account, (upstream, pacing) in self._accounts.items()
         }
         site = replace(site, accounts=accounts)

@@ -36,8 +36,13 @@ class Bell:
         if asyncio.current_task() is None:
             yield self
             return
-        future = asyncio.get_running_loop().create_future()
-        self._go_on = lambda: future.done() or future.set_result(None)
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        def wake() -> None:
+            if not future.done():
+                future.set_result(None)
+
+        self._go_on = wake
         try:
             yield from future
         finally:

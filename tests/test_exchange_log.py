@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 import io
 import json
 import logging
@@ -9,6 +10,9 @@ import pytest
 from aiohttp import ClientSession, DummyCookieJar
 
 from proxy.cli.logs import LIBRARIES, set_up_logging
+from proxy.errors import UpstreamUnreachable
+from proxy.exchange_log import ExchangeRecord, log_exchange
+from proxy.model import Classified, FinishedExchange, Interaction
 
 from .fakes.byte_server import Peer, byte_server
 from .running import proxy_before
@@ -109,3 +113,75 @@ async def test_refusal_has_an_id_and_its_line_nothing_that_was_sent(
     (line,) = lines(log)
     assert (line["level"], line["status"]) == ("warning", 502)
     assert "Ada" not in log.getvalue()
+
+
+SEARCH = Classified(Interaction.SEARCH_TYPE, "Patient")
+FINISHED = FinishedExchange(SEARCH, 200, 8, 2, 0.01234, 0.01, 1, "abc-1", None)
+FAILED = FinishedExchange(SEARCH, 502, 8, 0, 0.01234, None, 1, "abc-1", UpstreamUnreachable("It is away"))
+
+
+@pytest.mark.parametrize(
+    ("exchange", "level", "message"),
+    [
+        (FINISHED, "INFO", "search-type Patient 200 2B 12ms (in=8B attempts=1 id=abc-1 server=fhir.example)"),
+        (
+            FAILED,
+            "WARNING",
+            "search-type Patient 502 0B 12ms: It is away (in=8B attempts=1 id=abc-1 server=fhir.example)",
+        ),
+    ],
+)
+def test_record_is_as_others_to_every_handler(
+    caplog: pytest.LogCaptureFixture, exchange: FinishedExchange, level: str, message: str
+) -> None:
+    caplog.set_level(logging.INFO, "proxy")
+    log_exchange(exchange, "fhir.example")
+    (record,) = caplog.records
+
+    assert (record.levelno, record.levelname) == (getattr(logging, level), level)
+    assert caplog.record_tuples == [("proxy.forwarding", record.levelno, message)]
+    assert caplog.text.split(maxsplit=1)[0] == level
+    assert record.fields == copy.copy(record).fields  # type: ignore[attr-defined]  (a record of exchanges)
+
+
+def test_record_has_what_records_have() -> None:
+    before = logging.makeLogRecord({})
+    record = ExchangeRecord(FINISHED, "fhir.example")
+    after = logging.makeLogRecord({})
+
+    assert vars(record).keys() == vars(before).keys()
+    assert before.created <= record.created <= after.created
+    # The clock of a record has its beginning to a microsecond.
+    assert before.relativeCreated - 1 < record.relativeCreated < after.relativeCreated + 1
+    assert abs(record.msecs - record.created % 1 * 1000) <= 1
+
+
+def test_record_of_one_exchange_leaves_those_of_others_alone() -> None:
+    failed = ExchangeRecord(FAILED, "fhir.example")
+    finished = ExchangeRecord(FINISHED, "fhir.example")
+
+    assert (failed.levelname, finished.levelname) == ("WARNING", "INFO")
+
+
+def test_level_decides_which_exchanges_are_logged(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.WARNING, "proxy")
+    log_exchange(FINISHED, "fhir.example")
+    log_exchange(FAILED, "fhir.example")
+
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+
+
+@pytest.mark.parametrize(
+    ("request_id", "is_plain"),
+    [
+        ("abc-1", True),
+        ("0123456789abcdef0123456789abcdea", True),
+        ("eyJhbGciOiJub25lIn0.eyJzdWIiOiJ4In0.", False),
+        ("a-Basic", False),
+        ("Bearer", False),
+    ],
+)
+def test_id_that_could_be_part_of_a_token_is_not_plain(request_id: str, is_plain: bool) -> None:
+    exchange = FinishedExchange(SEARCH, 200, 8, 2, 0.01234, 0.01, 1, request_id, None)
+
+    assert is_plain == ExchangeRecord(exchange, "fhir.example").is_plain

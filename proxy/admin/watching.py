@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from ..auth import (
     Authenticator,
     Gate,
+    Holding,
     Invitation,
     PersonalAuthenticator,
     Seams,
@@ -75,6 +76,7 @@ class ServerWatch:
         self.traffic = Traffic()
         self._server = str(config.base_url)
         self._authenticator = authenticator
+        self._holding = authenticator if isinstance(authenticator, Holding) else None
         self._seams = seams
         self._clock = seams.clock
         self._metrics = metrics
@@ -115,6 +117,11 @@ class ServerWatch:
             self._take(credentials)
         self._is_open = credentials is None
         return credentials
+
+    def held(self) -> Credentials | None:
+        """The credentials in use, where they are at hand; None where `credentials` has to be asked."""
+        credentials = self._holding.held() if self._holding is not None else None
+        return credentials if credentials is self._credentials else None
 
     @property
     def invitation(self) -> Invitation | None:

@@ -33,7 +33,7 @@ from .desk import PersonalAuthenticator, desk_of, opened_desk_of, personal
 from .flows import Invitation, Start
 from .gate import Gate
 from .managed_identity import managed_identity
-from .seams import Authenticator, Browser, Probe, Seams, Tell
+from .seams import Authenticator, Browser, Holding, Probe, Seams, Tell
 from .storage import StorageAuthenticator
 from .token import TokenAuthenticator
 from .workload_identity import workload_identity
@@ -44,6 +44,7 @@ __all__ = [
     "Browser",
     "Clock",
     "Gate",
+    "Holding",
     "Invitation",
     "PersonalAuthenticator",
     "Probe",

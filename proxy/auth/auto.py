@@ -26,7 +26,7 @@ from ..rules.scopes import other_scopes
 from .anonymous import AnonymousAuthenticator
 from .authorities import Authority, asks_for_entra, authority
 from .identities import APP_METHODS, IDENTITIES, configured
-from .seams import Authenticator, Explain, Probe, Seams, Versatile
+from .seams import Authenticator, Explain, Holding, Probe, Seams, Versatile
 
 Make = Callable[[AuthMethod, Probe], Authenticator]
 """Makes the Authenticator of a named method; the probe answers at once, with what the server has said."""
@@ -79,6 +79,7 @@ class AutoAuthenticator:
         self._seams = seams
         self._make = make
         self._chosen: Authenticator | None = None
+        self._holding: Holding | None = None
         self.method: AuthMethod = "auto"
         """The method that was made for the server's answer; `auto` before, and where none was."""
         self._flight: asyncio.Task[Authenticator | ProxyError] | None = None
@@ -105,6 +106,10 @@ class AutoAuthenticator:
         if chosen is None:
             chosen, rejected = await self._choice(), None
         return await chosen.credentials(rejected)
+
+    def held(self) -> Credentials | None:
+        """The chosen method's credentials, where they are at hand."""
+        return self._holding.held() if self._holding is not None else None
 
     def beside(self, audience: str, explain: Explain) -> Authenticator | None:
         """The chosen method's for another audience; None before there is a choice, too."""
@@ -144,7 +149,8 @@ class AutoAuthenticator:
         try:
             head = await self._seams.probe()
             self._asked_at = self._seams.clock.time()
-            self._chosen = self._judged(head)
+            self._chosen = chosen = self._judged(head)
+            self._holding = chosen if isinstance(chosen, Holding) else None
         except ProxyError as error:
             return error
         finally:

@@ -103,6 +103,7 @@ class CachedAuthenticator:
         self._held: TLRUCache[str, Held] = TLRUCache(
             1, ttu=lambda _key, held, _now: held.usable_until, timer=clock.time
         )
+        self._newest: Held | None = None  # what it holds, for whoever asks often
         self._refused: LRUCache[bytes, Rejection] = LRUCache(64)
         self._flight: Flight | None = None
         self._failure: _Failure | None = None
@@ -116,7 +117,7 @@ class CachedAuthenticator:
         if rejected is not None:
             self._drop(rejected, now)
         if self._is_outdated is not None and self._is_outdated():
-            self._held.clear()
+            self._forget()
         held = self._held.get(_CURRENT)
         if held is None:
             return await self._acquired(rejected)
@@ -127,6 +128,20 @@ class CachedAuthenticator:
             and not self._is_closed
         ):
             self._start(self._fly(None, is_ahead=True), is_ahead=True)
+        return held.credentials
+
+    def held(self) -> Credentials | None:
+        """The token in use, while nothing is to be done about it; None where `credentials` has to be asked."""
+        now, held = self._clock.time(), self._newest
+        if (
+            held is None
+            or now >= held.refresh_at
+            or now >= held.usable_until
+            or now < self._latest - SET_BACK
+            or (self._is_outdated is not None and self._is_outdated())
+        ):
+            return None
+        self._latest = max(self._latest, now)
         return held.credentials
 
     def beside(self, audience: str, explain: Explain) -> Authenticator | None:
@@ -154,16 +169,25 @@ class CachedAuthenticator:
         """Keep of every span what was left of it when the clock was last read, and renew soon."""
         self._latest = now
         self._ahead_from = now
-        held = self._held.pop(_CURRENT, None)
+        held = self._held.get(_CURRENT)
         if held is not None:
-            self._held[_CURRENT] = replace(
-                held,
-                acquired_at=held.acquired_at - seconds,
-                refresh_at=now,
-                usable_until=held.usable_until - seconds,
+            self._hold(
+                replace(
+                    held,
+                    acquired_at=held.acquired_at - seconds,
+                    refresh_at=now,
+                    usable_until=held.usable_until - seconds,
+                )
             )
         if self._failure is not None:
             self._failure = replace(self._failure, until=self._failure.until - seconds)
+
+    def _hold(self, held: Held) -> None:
+        self._held[_CURRENT] = self._newest = held
+
+    def _forget(self) -> None:
+        self._held.clear()
+        self._newest = None
 
     def _drop(self, rejected: Rejection, now: float) -> None:
         """Forget the refused token, unless a newer one has taken its place already."""
@@ -174,7 +198,7 @@ class CachedAuthenticator:
         held = self._held.get(_CURRENT)
         if held is None or held.credentials.authorization != refused:
             return
-        del self._held[_CURRENT]
+        self._forget()
         if held.was_forced and now < held.acquired_at + SECOND_REFUSAL:
             self._failure = _Failure(self._explain(rejected.challenges), now + FAILURE_PAUSE)
 
@@ -239,7 +263,7 @@ class CachedAuthenticator:
             return failure
         finally:
             self._flight = None
-        self._held[_CURRENT] = held
+        self._hold(held)
         self._failure = None
         return held
 

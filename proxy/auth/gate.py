@@ -12,7 +12,7 @@ from ..rules.accounts import account_of, refused_by_name, refused_by_policy
 from ..rules.tokens import Claims, Finding, token_findings, unverified_claims
 from .auto import AutoAuthenticator
 from .identities import PERSON_METHODS
-from .seams import Authenticator, Explain, Seams, Versatile
+from .seams import Authenticator, Explain, Holding, Seams, Versatile
 
 _log = logging.getLogger(__name__)
 _UNSEEN = Credentials(b"")
@@ -27,6 +27,7 @@ class Gate:
 
     def __init__(self, inner: Authenticator, config: ServerConfig, seams: Seams) -> None:
         self.inner = inner
+        self._holding = inner if isinstance(inner, Holding) else None
         self.claims: Claims = {}
         """What the latest token says of itself, unverified; never to be shown as a whole."""
         self.findings: tuple[Finding, ...] = ()
@@ -44,6 +45,11 @@ class Gate:
         if self._refusal is not None:
             raise copy.copy(self._refusal)
         return credentials
+
+    def held(self) -> Credentials | None:
+        """The credentials of the method in use, where they are at hand and have passed before."""
+        credentials = self._holding.held() if self._holding is not None else None
+        return credentials if credentials is self._seen and self._refusal is None else None
 
     def beside(self, audience: str, explain: Explain) -> Authenticator | None:
         """The same for another audience, with a gate of its own; None where the method has but one audience."""

@@ -42,6 +42,14 @@ class Authenticator(Protocol):
 
 
 @runtime_checkable
+class Holding(Protocol):
+    """An Authenticator that may have credentials at hand."""
+
+    def held(self) -> Credentials | None:
+        """What `credentials` would give without waiting; None where it has to be asked."""
+
+
+@runtime_checkable
 class Versatile(Protocol):
     """An Authenticator whose identity may have tokens for other audiences as well."""
 

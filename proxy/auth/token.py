@@ -172,6 +172,18 @@ class TokenAuthenticator:
         self._raise_remembered(bearer.credentials, now)
         return bearer.credentials
 
+    def held(self) -> Credentials | None:
+        """The token that is in place now, where nothing is wrong with it."""
+        if self._refused is not None:
+            return None
+        try:
+            bearer = self._place.bearer(fresh=False)
+        except AuthenticationFailed:
+            return None
+        if bearer.expires_at is not None and bearer.expires_at - NEAR_EXPIRY <= self._clock.time():
+            return None
+        return bearer.credentials
+
     async def close(self) -> None:
         """Nothing is under way, ever."""
 

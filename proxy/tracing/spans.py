@@ -17,7 +17,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 
 from ..auth import Authenticator
 from ..errors import ProxyError
-from ..forwarding import CLIENT_LEFT, Observer, Sender, Site
+from ..forwarding import CLIENT_LEFT, Observer, Sender, Site, nothing_held
 from ..model import BaseUrl, Credentials, Fields, FinishedExchange, Rejection, RequestHead
 from ..rules.vocabulary import in_own_words
 from ..upstream import Answer
@@ -88,6 +88,7 @@ class _Trace:
         return replace(
             site,
             authenticator=_SignIn(site.authenticator, self, method),
+            held=nothing_held,
             upstream=_Attempts(site.upstream, self, address),
         )
 

@@ -80,7 +80,17 @@ class Upstream:
         max_idle = math.inf if message.idempotent else self._timeouts.fresh
         connection = self._pool.reusable(max_idle) or await self._pool.acquire(max_idle)
         try:
-            answer = await _exchanged(connection, message, body)
+            if body is None:  # as `_exchanged` does it, without another coroutine
+                arrival = connection.send_whole(message, b"")
+                try:
+                    if not arrival.is_there:
+                        await arrival.bell
+                except BaseException:
+                    connection.give_up(arrival)
+                    raise
+                answer = arrival.answer
+            else:
+                answer = await _exchanged(connection, message, body)
         except StaleConnectionError:
             if not message.idempotent:
                 raise

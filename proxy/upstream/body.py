@@ -77,6 +77,21 @@ class Answer:
 
     # The reader's side.
 
+    @property
+    def is_complete(self) -> bool:
+        """Whether all of the body has arrived."""
+        return self._complete
+
+    def take_whole(self, limit: int) -> bytes | None:
+        """The whole body in one piece where it is there and small, None otherwise; it is not read again."""
+        if not self._complete or self._size > limit:
+            return None
+        pieces = self._pieces
+        body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        pieces.clear()
+        self._size = 0
+        return body
+
     async def read_small(self, limit: int) -> bytes | None:
         """The whole body in one piece where it is small; None where it has to be read by `chunks`.
 
@@ -88,12 +103,7 @@ class Answer:
                 return None
             while not self._complete:
                 await self._arrival()
-        if self._size > limit:
-            return None
-        body = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
-        self._pieces.clear()
-        self._size = 0
-        return body
+        return self.take_whole(limit)
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """The body in the pieces in which it came."""

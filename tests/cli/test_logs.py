@@ -5,11 +5,17 @@ import io
 import json
 import logging
 import pkgutil
+from datetime import UTC, datetime
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 import proxy
-from proxy.cli.logs import DEBUG_SHOWS, LIBRARIES, clean, set_up_logging
+from proxy.cli.logs import DEBUG_SHOWS, LIBRARIES, JsonFormatter, TextFormatter, clean, set_up_logging
+from proxy.errors import ProxyError
+from proxy.exchange_log import ExchangeRecord
+from proxy.model import Classified, FinishedExchange, Interaction
 
 JWT = "eyJ0eXAiOiJKV1QifQ.eyJzdWIiOiJub3QifQ.c2lnbmF0dXJl"
 
@@ -141,3 +147,91 @@ CLEANED = [
 @pytest.mark.parametrize(("message", "expected"), CLEANED)
 def test_message_is_one_line_without_tokens(message: str, expected: str) -> None:
     assert expected == clean(message)
+
+
+TOKEN_WORDS = ["Basic", "bearer", f"Bearer {JWT}", JWT, JWT.partition(".")[0]]
+SERVERS = ["example.azurehealthcareapis.com", "fhir.example:8443", "[::1]:8080", "eyjhbgcioijub25lin0.basic"]
+
+# What `rules.interactions` and `rules.correlation` let through.
+classified = st.builds(
+    Classified,
+    st.sampled_from(Interaction),
+    st.sampled_from(["", "Patient", "Basic", "Bearer"])
+    | st.from_regex("[A-Z][A-Za-z]{1,63}", fullmatch=True),
+    st.sampled_from(["", "$everything"]) | st.from_regex(r"\$[a-z][a-z0-9-]{0,63}", fullmatch=True),
+)
+request_ids = st.sampled_from([word.rpartition(" ")[2] for word in TOKEN_WORDS]) | st.from_regex(
+    r"[A-Za-z0-9._:-]{1,64}", fullmatch=True
+)
+exchanges = st.builds(
+    FinishedExchange,
+    st.none() | classified,
+    status=st.integers(200, 599),
+    received_bytes=st.integers(0),
+    sent_bytes=st.integers(0),
+    seconds=st.floats(0, 1e6),
+    upstream_seconds=st.none(),
+    attempts=st.integers(0, 99),
+    request_id=request_ids,
+    failed=st.none() | st.builds(ProxyError, st.sampled_from(TOKEN_WORDS) | st.text()),
+)
+moments = st.floats(0, 4e9)
+
+
+def record_of(exchange: FinishedExchange, server: str, created: float) -> logging.LogRecord:
+    """The same as one of the records that logging makes itself."""
+    interaction = str(exchange.classified or exchange.kind)
+    record = logging.makeLogRecord(
+        {
+            "name": "proxy.forwarding",
+            "levelno": logging.WARNING if exchange.failed else logging.INFO,
+            "levelname": "WARNING" if exchange.failed else "INFO",
+            "msg": "%s %d %dB %.0fms%s (in=%dB attempts=%d id=%s server=%s)",
+            "created": created,
+            "fields": {
+                "server": server,
+                "interaction": interaction,
+                "status": exchange.status,
+                "bytes_in": exchange.received_bytes,
+                "bytes_out": exchange.sent_bytes,
+                "milliseconds": round(exchange.seconds * 1000, 1),
+                "attempts": exchange.attempts,
+                "request_id": exchange.request_id,
+            },
+        }
+    )
+    record.args = (
+        *(interaction, exchange.status, exchange.sent_bytes, exchange.seconds * 1000),
+        f": {exchange.failed.message}" if exchange.failed else "",
+        *(exchange.received_bytes, exchange.attempts, exchange.request_id, server),
+    )
+    return record
+
+
+@given(exchanges, st.sampled_from(SERVERS), moments)
+def test_short_way_of_an_exchange_ends_where_the_general_one_does(
+    exchange: FinishedExchange, server: str, created: float
+) -> None:
+    short = ExchangeRecord(exchange, server)
+    short.created = created
+    general = record_of(exchange, server, created)
+
+    assert logging.Formatter.format(TextFormatter(), general) == TextFormatter().format(short)
+    assert JsonFormatter().format(general) == JsonFormatter().format(short)
+
+
+@given(moments)
+@example(1_700_000_000.9999999)
+@example(1_700_000_000.0009999)
+@example(1_700_000_000.0)
+def test_json_time_is_that_of_datetime(created: float) -> None:
+    line = json.loads(JsonFormatter().format(logging.makeLogRecord({"created": created})))
+
+    assert datetime.fromtimestamp(created, UTC).isoformat(timespec="milliseconds") == line["time"]
+
+
+@given(st.text(), moments)
+def test_text_line_is_that_of_loggings_own_way(message: str, created: float) -> None:
+    record = logging.makeLogRecord({"msg": message, "levelname": "INFO", "created": created})
+
+    assert logging.Formatter.format(TextFormatter(), record) == TextFormatter().format(record)

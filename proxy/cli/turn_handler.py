@@ -1,0 +1,84 @@
+"""Lines of the log, written together once in each turn of the event loop.
+
+A write is a system call, and dearer than the rest of a line. What may not wait is written at once, behind what
+waits: a warning or worse, and whatever is logged where no loop runs, or another than the one that is to write. So
+lines keep their order, and those that a loop left behind at its end are written with the next one or at the exit.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from contextlib import suppress
+from typing import TextIO
+from weakref import WeakMethod
+
+MOST_WAITING = 64 * 1024
+"""Characters that wait at most: what a pipe takes in one go on Linux (pipe(7))."""
+
+# Which of them is not told: what an exchange's record holds has not been cleaned.
+_LOST = logging.makeLogRecord({"msg": "Lines of the log could not be written."})
+
+
+class TurnHandler(logging.StreamHandler[TextIO]):
+    """Writes to a stream; neither a stream that fails nor a line that cannot be made fails whoever logs."""
+
+    def __init__(self, stream: TextIO) -> None:
+        super().__init__(stream)
+        self._lines: list[str] = []
+        self._size = 0
+        self._loop: asyncio.AbstractEventLoop | None = None
+        """Which is to write the lines; None where none is."""
+        if hasattr(os, "register_at_fork"):
+            forget = WeakMethod(self._forget)
+            os.register_at_fork(after_in_child=lambda: (method := forget()) is not None and method())
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Let a line wait for the others of its turn, or write it."""
+        try:
+            line = self.format(record) + self.terminator
+        except Exception:  # noqa: BLE001 - logging's rule: whoever logs is not failed by it
+            self.handleError(record)
+            return
+        self._lines.append(line)
+        self._size += len(line)
+        if record.levelno >= logging.WARNING or self._size > MOST_WAITING or not self._is_awaited():
+            self.flush()
+
+    def flush(self) -> None:
+        """Write the lines that wait."""
+        self.acquire()
+        try:
+            if self._lines:
+                text = "".join(self._lines)
+                self._forget()
+                self.stream.write(text)
+                self.stream.flush()
+        except Exception:  # noqa: BLE001 - as above
+            self.handleError(_LOST)
+        finally:
+            self.release()
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
+        """Tell the failure on stderr, where that can be written."""
+        # logging expects the OSError of a stderr that fails, and not what a closed one raises.
+        with suppress(ValueError):
+            super().handleError(record)
+
+    def _is_awaited(self) -> bool:
+        """Whether the loop that runs in this thread is to write the lines."""
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            return False
+        if self._loop is None:
+            loop.call_soon(self.flush)
+            self._loop = loop
+        return self._loop is loop
+
+    def _forget(self) -> None:
+        """Have no lines: they are written, or after a fork the parent's."""
+        self._lines.clear()
+        self._size = 0
+        self._loop = None
