@@ -18,6 +18,9 @@ MOST_SHAPES = 1000
 MOST_NAMES, MOST_NAME_BYTES = 64, 1024
 """Of a shape that is worth to be remembered; more than almost every tool and server sends."""
 
+MOST_LONGER = 8
+"""Ways of adding lines that are remembered of a shape: the proxy's own are few."""
+
 _NO_PLACES: tuple[int, ...] = ()
 _line = b": ".join
 _name = itemgetter(0)
@@ -27,7 +30,7 @@ _name = itemgetter(0)
 class Shape:
     """The names of some lines in their order and spelling; whoever decides by names alone does it once for each."""
 
-    __slots__ = ("_found", "names", "places")
+    __slots__ = ("_found", "_longer", "names", "places")
 
     def __init__(self, names: tuple[bytes, ...]) -> None:
         self.names = tuple(name.lower() for name in names)
@@ -35,8 +38,18 @@ class Shape:
         self.places: dict[bytes, tuple[int, ...]] = {}
         """Where the lines of a name stand, by the name in lower case."""
         self._found: dict[Hashable, Any] = {}
+        self._longer: dict[tuple[bytes, ...], Shape] = {}
         for place, name in enumerate(self.names):
             self.places[name] = (*self.places.get(name, _NO_PLACES), place)
+
+    def extended(self, names: tuple[bytes, ...]) -> Shape:
+        """The shape of these lines with more at the end."""
+        longer = self._longer.get(names)
+        if longer is None:
+            longer = Shape(self.names + names)
+            if len(self._longer) < MOST_LONGER:
+                self._longer[names] = longer
+        return longer
 
     def remember(self, what: Hashable, find: Callable[[Shape], T]) -> T:
         """What `find` makes of these names, found once for each `what`; a function of them alone."""
@@ -81,11 +94,13 @@ class Fields:
 
     __slots__ = ("_base", "_block", "_is_cut", "_shape", "comes_again", "lines")
 
-    def __init__(self, lines: tuple[Line, ...] = (), block: bytes | None = None) -> None:
-        """Take lines, and the bytes that they were read from, where those are such lines each with its end."""
+    def __init__(
+        self, lines: tuple[Line, ...] = (), block: bytes | None = None, shape: Shape | None = None
+    ) -> None:
+        """Take lines with what is known of them: the bytes that they were read from, each with its end; their names."""
         self.lines = lines
         # Found when first asked for. `_base` are the first of the lines, whose block may be known.
-        self._shape: Shape | None = None
+        self._shape = shape
         self._block = block
         self._is_cut: bool | None = None
         self._base: Fields | None = None
@@ -168,7 +183,8 @@ class Fields:
 
     def adding(self, *lines: Line) -> Fields:
         """These lines with more at the end."""
-        fields = Fields((*self.lines, *lines))
+        shape = self.shape.extended(tuple([line[0] for line in lines]))
+        fields = Fields((*self.lines, *lines), shape=shape)
         fields._base = self
         return fields
 

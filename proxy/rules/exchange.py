@@ -284,7 +284,7 @@ class Exchange:
         rules = self._rules
         head = without_token(head, self._credentials)
         crossing = crossing_of(head.fields, keep_challenges=self._credentials is None)
-        fields = Fields(crossing.lines(head.fields))
+        fields = crossing.crossed(head.fields)
         if crossing.holds_urls and rules.rewrites:
             fields = _mapped(fields, RESPONSE_URL_FIELDS, self._location_down)
             fields = _mapped(fields, RESPONSE_LINK_FIELDS, self._link_down)

@@ -279,7 +279,7 @@ def response_fields(fields: Fields, *, keep_challenges: bool) -> Fields:
 
     `keep_challenges` lets the server's challenges pass, other than those that sign in a connection.
     """
-    return Fields(crossing_of(fields, keep_challenges=keep_challenges).lines(fields))
+    return crossing_of(fields, keep_challenges=keep_challenges).crossed(fields)
 
 
 def crossing_of(fields: Fields, *, keep_challenges: bool) -> Crossing:
@@ -290,7 +290,18 @@ def crossing_of(fields: Fields, *, keep_challenges: bool) -> Crossing:
 class Crossing:
     """Which of an answer's lines go to the tool, by their names, and what they get from us."""
 
-    __slots__ = ("_has_challenges", "_has_connection", "_has_connections", "_names", "_ours", "_pick", "holds_urls", "is_coded", "names_request")
+    __slots__ = (
+        "_has_challenges",
+        "_has_connection",
+        "_has_connections",
+        "_names",
+        "_ours",
+        "_pick",
+        "_shape",
+        "holds_urls",
+        "is_coded",
+        "names_request",
+    )
 
     def __init__(self, shape: Shape, dropped: frozenset[bytes]) -> None:
         kept = [
@@ -301,6 +312,7 @@ class Crossing:
         self._names = frozenset(shape.names[place] for place in kept)
         self._ours: tuple[Line, ...] = SECURITY_FIELDS if b"cache-control" in shape.places else _UNCACHED
         self._pick = picker(kept)
+        self._shape = Shape(tuple([shape.names[place] for place in kept] + [name for name, _ in self._ours]))
         self._has_connection = b"connection" in shape.places
         self._has_connections = len(shape.places.get(b"connection", ())) > 1
         self._has_challenges = b"www-authenticate" in self._names
@@ -308,16 +320,22 @@ class Crossing:
         self.is_coded = b"content-encoding" in shape.places
         self.names_request = b"x-request-id" in shape.places
 
-    def lines(self, fields: Fields) -> tuple[Line, ...]:
+    def crossed(self, fields: Fields) -> Fields:
         """What goes to the tool of fields with these names, ours at the end."""
         lines = self._pick(fields.lines)
         if self._has_connections or (self._has_connection and fields.get(b"connection") != b"keep-alive"):
             named = _named_by_connection(fields)
             if not named.isdisjoint(self._names):
                 lines = tuple(line for line in lines if line[0].lower() not in named)
+                return Fields(self._less_connection_bound(lines) + self._ours)
         if self._has_challenges:
-            lines = tuple(line for line in map(_less_connection_bound, lines) if line is not None)
-        return lines + self._ours
+            return Fields(self._less_connection_bound(lines) + self._ours)
+        return Fields(lines + self._ours, shape=self._shape)
+
+    def _less_connection_bound(self, lines: tuple[Line, ...]) -> tuple[Line, ...]:
+        if not self._has_challenges:
+            return lines
+        return tuple(line for line in map(_less_connection_bound, lines) if line is not None)
 
 
 def _with_challenges(shape: Shape) -> Crossing:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-
 from ..fields import Picker, Shape, picker
 from ..model import Fields
 
@@ -18,16 +16,17 @@ DECODED_VOUCHING_FIELDS = VOUCHING_FIELDS | {b"content-encoding"}
 
 def transformed(fields: Fields, dropped: frozenset[bytes]) -> Fields:
     """The fields of a representation whose body changes on the way, less those to drop."""
-    pick, holds_etag = fields.shape.remember(dropped, lambda shape: _kept(shape, dropped))
+    pick, holds_etag, shape = fields.shape.remember(dropped, lambda before: _kept(before, dropped))
     lines = pick(fields.lines)
     if holds_etag:
         lines = tuple([(line[0], _weak(line[1])) if line[0].lower() == b"etag" else line for line in lines])
-    return Fields(lines)
+    return Fields(lines, shape=shape)
 
 
-def _kept(shape: Shape, dropped: Collection[bytes]) -> tuple[Picker, bool]:
-    kept = picker([place for place, name in enumerate(shape.names) if name not in dropped])
-    return kept, b"etag" in shape.places
+def _kept(shape: Shape, dropped: frozenset[bytes]) -> tuple[Picker, bool, Shape]:
+    places = [place for place, name in enumerate(shape.names) if name not in dropped]
+    after = Shape(tuple(shape.names[place] for place in places))
+    return picker(places), b"etag" in after.places, after
 
 
 def not_modified(fields: Fields, known: str) -> Fields:

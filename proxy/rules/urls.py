@@ -49,7 +49,7 @@ class UrlMap:
     a port where it is not 443; whatever else a host serves stays what it is.
     """
 
-    __slots__ = ("_accounts", "_path", "_upstream", "key_paths", "own", "theirs")
+    __slots__ = ("_accounts", "_below", "_marked_below", "_path", "_upstream", "key_paths", "own", "theirs")
 
     def __init__(
         self,
@@ -62,6 +62,7 @@ class UrlMap:
     ) -> None:
         self._upstream = str(upstream).encode("ascii")
         self._path = upstream.path.encode("ascii")
+        self._below, self._marked_below = self._path + b"/", self._path + _MARK_MOUNT
         storage = {account: BaseUrl.parse(f"https://{account}") for account in accounts}
         self._accounts = {
             origin: f"{STORAGE_MOUNT}/{account}".encode("ascii")
@@ -92,6 +93,8 @@ class UrlMap:
         """
         if not target.startswith(b"/"):
             return b"", target  # `*` of OPTIONS, and the absolute form, which no server but a proxy gets
+        if target.startswith(self._below) and target.find(b"?") < 0 and not target.startswith(self._marked_below):
+            return self._path, target
         path, question, query = target.partition(b"?")
         query = self.query_up(query)
         mount = self._path if path == self._path or path.startswith(self._path + b"/") else b""
