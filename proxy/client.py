@@ -201,11 +201,12 @@ class ClientAnswer:
         if not body_exists:
             body = b""
         size = len(body)
-        written = self._head_bytes(head, b"Content-Length: %d\r\n" % size if body_exists else b"")
+        parts = self._head_parts(head, b"Content-Length: %d\r\n" % size if body_exists else b"")
         if size <= JOINED:
-            self._outlet.write(written + body)
+            parts.append(body)
+            self._outlet.write(b"".join(parts))
         else:
-            self._outlet.write(written, body)
+            self._outlet.write(b"".join(parts), body)
         self.sent_bytes += size
         return self._outlet.writing_paused
 
@@ -228,7 +229,7 @@ class ClientAnswer:
                 framing = b"Transfer-Encoding: chunked\r\n"
             else:
                 self._closes = True
-        await self._write(self._head_bytes(head, framing), 0)
+        await self._write(b"".join(self._head_parts(head, framing)), 0)
 
     async def feed(self, pieces: Iterable[bytes]) -> None:
         """Write pieces of the body, and wait while the client is slower than the server."""
@@ -252,7 +253,7 @@ class ClientAnswer:
         self._closes = True
         self._outlet.abort()
 
-    def _head_bytes(self, head: ResponseHead, framing: bytes = b"") -> bytes:
+    def _head_parts(self, head: ResponseHead, framing: bytes = b"") -> list[bytes]:
         """The head with a line that frames the body, where it has no length of its own."""
         self.sent_head = head
         if not self._outlet.takes_more:
@@ -260,14 +261,14 @@ class ClientAnswer:
         if not self._request.is_read:
             self._closes = True  # What is left of the request's body would be taken for the next request.
         places = head.fields.shape.places
-        parts = [_status_line(head.status, head.reason), head.fields.block]
+        parts = [_status_line(head.status, head.reason), *head.fields.parts]
         if framing and b"content-length" not in places:
             parts.append(framing)
         if b"date" not in places:
             # For an answer of our own, and one that came without: RFC 9110 section 6.6.1.
             parts.append(_date_line(int(time.time())))
         parts.append(b"Connection: close\r\n\r\n" if self._closes else b"\r\n")
-        return b"".join(parts)
+        return parts
 
     async def _write(self, data: bytes, body_bytes: int) -> None:
         self.sent_bytes += body_bytes

@@ -81,5 +81,5 @@ def request_message(head: RequestHead, *, body_exists: bool) -> RequestMessage:
             own = b"Content-Length: 0\r\n"
     elif int(length):
         raise ValueError("the request announces a body and has none")
-    message = b"%b %b HTTP/1.1\r\n%b%b\r\n" % (method.encode("ascii"), target, fields.block, own)
-    return RequestMessage(message, method, framing, int(length or 0), waits)
+    message = (method.encode("ascii"), b" ", target, b" HTTP/1.1\r\n", *fields.parts, own, b"\r\n")
+    return RequestMessage(b"".join(message), method, framing, int(length or 0), waits)
