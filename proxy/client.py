@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Iterable, Iterator
 from email.utils import formatdate
 from functools import lru_cache
 from itertools import islice
-from typing import Final, Protocol
+from typing import Protocol
 
 from .client_limits import ClientLimits
 from .errors import UploadTimeout
@@ -155,18 +155,6 @@ class Upload:
                 yield piece
         for piece in path.flush() if path else ():
             yield piece
-
-
-class _NoUpload:
-    """Of a request without a body."""
-
-    length: int | None = None
-    held: bytes | None = b""
-    is_spent = False
-    body: AsyncIterator[bytes] | bytes | None = None
-
-
-NO_UPLOAD: Final = _NoUpload()
 
 
 class ClientAnswer:

@@ -129,7 +129,7 @@ def require_c_parser() -> None:
 
 
 def without_c_parser() -> ConfigError:
-    """aiohttp's parser in Python takes what the one in C refuses (CVE-2026-111750)."""
+    """What to tell: the parser in Python of aiohttp takes what the one in C refuses (CVE-2026-111750)."""
     return ConfigError(
         "aiohttp was installed without its C extensions, and its other parser lets ambiguous requests pass.",
         hint="Install its wheel: pip install --force-reinstall --only-binary :all: aiohttp; and unset "

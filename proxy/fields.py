@@ -21,6 +21,9 @@ MOST_NAMES, MOST_NAME_BYTES = 64, 1024
 MOST_LONGER = 8
 """Ways of adding lines that are remembered of a shape: the proxy's own are few."""
 
+LONG_VALUE = 256
+"""Bytes from which on a value is most likely the same token again and again, searched once."""
+
 _NO_PLACES: tuple[int, ...] = ()
 _line = b": ".join
 _name = itemgetter(0)
@@ -149,7 +152,15 @@ class Fields:
             is_cut = False
             if base is not None:
                 is_cut, lines = base.is_cut, lines[len(base.lines) :]
-            self._is_cut = is_cut = is_cut or any([_is_cut(name) or _value_is_cut(value) for name, value in lines])
+            for name, value in lines:
+                if len(value) < LONG_VALUE:
+                    name += value  # noqa: PLW2901  (one search for both)
+                elif _long_is_cut(value):
+                    is_cut = True
+                # `find` is far cheaper than `in`, which tries an integer first and makes an error of it.
+                if name.find(b"\r") >= 0 or name.find(b"\n") >= 0 or name.find(b"\0") >= 0:
+                    is_cut = True
+            self._is_cut = is_cut
         return is_cut
 
     def __iter__(self) -> Iterator[Line]:
@@ -191,8 +202,7 @@ class Fields:
 
     def adding(self, *lines: Line) -> Fields:
         """These lines with more at the end."""
-        shape = self.shape.extended(tuple([line[0] for line in lines]))
-        fields = Fields((*self.lines, *lines), shape=shape)
+        fields = Fields(self.lines + lines, None, self.shape.extended(tuple(map(_name, lines))))
         fields._base = self
         return fields
 
@@ -202,14 +212,6 @@ class Fields:
         return cls(tuple((name.encode("ascii"), value.encode("latin-1")) for name, value in pairs))
 
 
-def _is_cut(text: bytes) -> bool:
-    # `find` is far cheaper than `in`, which tries an integer first and makes an error of it.
-    return text.find(b"\r") >= 0 or text.find(b"\n") >= 0 or text.find(b"\0") >= 0
-
-
-_long_is_cut = lru_cache(maxsize=64)(_is_cut)
-
-
-def _value_is_cut(value: bytes) -> bool:
-    # A long one is the same token again and again, and its hash is known.
-    return _long_is_cut(value) if len(value) > 256 else _is_cut(value)
+@lru_cache(maxsize=64)
+def _long_is_cut(value: bytes) -> bool:
+    return value.find(b"\r") >= 0 or value.find(b"\n") >= 0 or value.find(b"\0") >= 0

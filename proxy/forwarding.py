@@ -12,7 +12,7 @@ from time import perf_counter
 from typing import Protocol
 
 from .auth import Authenticator
-from .client import NO_UPLOAD, SMALL, ClientAnswer, ClientRequest, Upload
+from .client import SMALL, ClientAnswer, ClientRequest, Upload
 from .client_limits import ClientLimits
 from .errors import ProxyError
 from .exchange_log import log_exchange
@@ -91,7 +91,9 @@ async def forward(request: ClientRequest, site: Site) -> ClientAnswer:
             response, path = exchange.client_response(answer.head)
             small = answer.take_whole(SMALL) if exchange.body_follows(answer.head) else b""
             if small is None or path is not None or not small:
-                await _deliver(response, path, small, answer, client, body_exists=exchange.body_follows(answer.head))
+                await _deliver(
+                    response, path, small, answer, client, body_exists=exchange.body_follows(answer.head)
+                )
             elif client.put(response, small):
                 await request.outlet.drained()
         finally:
@@ -134,9 +136,8 @@ async def _send(exchange: Exchange, request: ClientRequest, site: Site) -> Answe
     if exchange.needs_credentials:
         credentials = site.held() or await site.authenticator.credentials()
     exchange.check(credentials)
-    upload = NO_UPLOAD
+    upload = Upload(request, exchange.request_path())
     if request.head.body_exists:
-        upload = Upload(request, exchange.request_path())
         await upload.hold()
     if exchange.reads_body:
         exchange.check_body(upload.held)

@@ -15,7 +15,26 @@ from typing import TypeVar, dataclass_transform
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from .errors import ProxyError
-from .fields import Fields as Fields
+from .fields import Fields
+
+__all__ = [
+    "DEFAULT_PORTS",
+    "_BRACKETED",
+    "_HOST_NAME",
+    "_PATH",
+    "BaseUrl",
+    "Challenge",
+    "Classified",
+    "Credentials",
+    "Fields",
+    "FinishedExchange",
+    "Interaction",
+    "Rejection",
+    "RequestHead",
+    "ResponseHead",
+    "frozen_value",
+    "is_loopback",
+]
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
 

@@ -20,14 +20,15 @@ Steps = Coroutine[Any, Any, None]
 class Bell:
     """What one coroutine at a time waits at, in a Run or in a task."""
 
-    __slots__ = ("_go_on",)
+    __slots__ = ("go_on",)
 
     def __init__(self) -> None:
-        self._go_on: Callable[[], object] | None = None
+        self.go_on: Callable[[], object] | None = None
+        """What carries on whoever waits; for Run to set."""
 
     def ring(self) -> None:
         """Let whoever waits go on: a Run does before this returns. Where nobody waits nothing happens."""
-        go_on, self._go_on = self._go_on, None
+        go_on, self.go_on = self.go_on, None
         if go_on is not None:
             go_on()
 
@@ -42,11 +43,11 @@ class Bell:
             if not future.done():
                 future.set_result(None)
 
-        self._go_on = wake
+        self.go_on = wake
         try:
             yield from future
         finally:
-            self._go_on = None
+            self.go_on = None
 
     async def rings_within(self, seconds: float) -> bool:
         """Wait until it is rung the next time; False where that takes longer than `seconds`."""
@@ -91,7 +92,7 @@ class Run:
         elif self._is_moving:
             asyncio.get_running_loop().call_soon(self.cancel)
         elif self._bell is not None:
-            self._bell._go_on = None
+            self._bell.go_on = None
             self._move(asyncio.CancelledError())
 
     def _move(self, error: BaseException | None = None) -> None:
@@ -105,7 +106,7 @@ class Run:
             self._is_moving = False
         if type(awaited) is Bell:
             self._bell = awaited
-            awaited._go_on = self._move
+            awaited.go_on = self._move
         else:
             self._task = asyncio.get_running_loop().create_task(_Rest(steps, awaited))
 

@@ -93,7 +93,11 @@ class UrlMap:
         """
         if not target.startswith(b"/"):
             return b"", target  # `*` of OPTIONS, and the absolute form, which no server but a proxy gets
-        if target.startswith(self._below) and target.find(b"?") < 0 and not target.startswith(self._marked_below):
+        if (
+            target.startswith(self._below)
+            and target.find(b"?") < 0
+            and not target.startswith(self._marked_below)
+        ):
             return self._path, target
         path, question, query = target.partition(b"?")
         query = self.query_up(query)
