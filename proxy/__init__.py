@@ -13,7 +13,7 @@ Rooms (each imports only from those below it; import-linter holds the order, see
     workers/        several processes that serve together, and the one that keeps them running
     servers.py      all servers of a configuration: started, changed, stopped together
     server.py       one server at its listener: start, change, drain, stop
-    listening.py    what lives as long as a listener: sockets and connections    RIM (aiohttp)
+    listening.py    what lives as long as a listener: sockets and connections
     service.py      what one server's settings give: rules, sign-in, connections
     tracing/        spans of exchanges for OpenTelemetry, where somebody wants them   RIM (opentelemetry)
     signals.py      what the system asks of the process
@@ -21,7 +21,11 @@ Rooms (each imports only from those below it; import-linter holds the order, see
     exchange_log.py  the log's line for an exchange
     pacing.py       wait for a server that asks for patience
     admin/          the other listener: health, metrics, status, sign-in page    RIM (aiohttp)
-    client.py       the tool's side: request heads and bodies, answers           RIM (aiohttp)
+    client.py       the tool's side: bodies on their way up, answers
+    client_connection.py  one connection of a tool; plain requests are answered there
+    client_requests.py  what a plain request is                                  RIM (httptools)
+    client_aiohttp.py  all other requests, loaded when the first one comes       RIM (aiohttp)
+    stepping.py     an exchange goes on within the call that brings its answer, without a task of its own
     open_files.py   how many connections the system lets the process have
     client_heads.py  how much of a request's head is taken in before its end
     client_limits.py  how long a tool is waited for, how many connections it may have
@@ -71,6 +75,7 @@ Rooms (each imports only from those below it; import-linter holds the order, see
       outcome.py        ProxyError -> OperationOutcome
     config/         text -> Config, or ConfigError naming every wrong key
     model.py        the values that travel between rooms
+    fields.py       header lines, and what follows from their names alone
     errors.py       every failure: its status, its FHIR issue code, its hint
 
 The path of one request::

@@ -117,7 +117,11 @@ class Upload:
     @property
     def held(self) -> bytes | None:
         """The whole body as it goes up, None where it is too large to be held."""
-        return b"".join(self._held) if self._is_whole else None
+        if not self._is_whole:
+            return None
+        if len(self._held) != 1:
+            self._held = [b"".join(self._held)]
+        return self._held[0]
 
     async def hold(self) -> None:
         """Read the whole body where it is small."""

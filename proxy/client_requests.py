@@ -75,12 +75,12 @@ class PlainRequest:
     def feed(self, data: bytes) -> bytes:
         """Take bytes that have come; those after the body."""
         missing = self.content_length - self.received_bytes
-        piece = data[:missing]
+        piece, surplus = (data, b"") if len(data) <= missing else (data[:missing], data[missing:])
         if piece:
             self._body.append(piece)
             self.received_bytes += len(piece)
             self._more.ring()
-        return data[missing:]
+        return surplus
 
     async def pieces(self) -> AsyncIterator[bytes]:
         """The body in one piece."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Sequence
-from functools import lru_cache
 from operator import itemgetter
 from typing import Any, TypeVar, final
 
@@ -20,9 +19,6 @@ MOST_NAMES, MOST_NAME_BYTES = 64, 1024
 
 MOST_LONGER = 8
 """Ways of adding lines that are remembered of a shape: the proxy's own are few."""
-
-LONG_VALUE = 256
-"""Bytes from which on a value is most likely the same token again and again, searched once."""
 
 _NO_PLACES: tuple[int, ...] = ()
 _line = b": ".join
@@ -153,12 +149,9 @@ class Fields:
             if base is not None:
                 is_cut, lines = base.is_cut, lines[len(base.lines) :]
             for name, value in lines:
-                if len(value) < LONG_VALUE:
-                    name += value  # noqa: PLW2901  (one search for both)
-                elif _long_is_cut(value):
-                    is_cut = True
+                told = name + value
                 # `find` is far cheaper than `in`, which tries an integer first and makes an error of it.
-                if name.find(b"\r") >= 0 or name.find(b"\n") >= 0 or name.find(b"\0") >= 0:
+                if told.find(b"\r") >= 0 or told.find(b"\n") >= 0 or told.find(b"\0") >= 0:
                     is_cut = True
             self._is_cut = is_cut
         return is_cut
@@ -210,8 +203,3 @@ class Fields:
     def of(cls, pairs: Iterable[tuple[str, str]]) -> Fields:
         """Fields from text, for what the proxy writes itself."""
         return cls(tuple((name.encode("ascii"), value.encode("latin-1")) for name, value in pairs))
-
-
-@lru_cache(maxsize=64)
-def _long_is_cut(value: bytes) -> bool:
-    return value.find(b"\r") >= 0 or value.find(b"\n") >= 0 or value.find(b"\0") >= 0

@@ -19,9 +19,6 @@ from .fields import Fields
 
 __all__ = [
     "DEFAULT_PORTS",
-    "_BRACKETED",
-    "_HOST_NAME",
-    "_PATH",
     "BaseUrl",
     "Challenge",
     "Classified",

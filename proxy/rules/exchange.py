@@ -200,16 +200,19 @@ class Exchange:
         `length` is the size in bytes of the body as it goes up where all of it is at hand; None where it streams.
         """
         self._take(credentials)
-        fields = self._known.to_server.get(credentials is None) or self._fields_to_server(credentials)
+        known = self._known.to_server
+        if known is not None and known[0] is credentials:
+            fields = known[1]
+        else:
+            fields = self._fields_to_server(credentials)
+            self._known.to_server = (credentials, fields)
         if self._head.body_exists:
             fields = self._framed(fields, length)
-        own = id_lines(fields, self._request_id)
-        if credentials is not None:
-            own = (*own, (b"Authorization", credentials.authorization))
-        return RequestHead(self._head.method, self._target, fields.adding(*own), self._head.body_exists)
+        fields = fields.adding(*id_lines(fields, self._request_id))
+        return RequestHead(self._head.method, self._target, fields, self._head.body_exists)
 
     def _fields_to_server(self, credentials: Credentials | None) -> Fields:
-        """Those of the tool as they cross; what depends on this one request is still to be added."""
+        """Those of the tool as they cross, and ours; what depends on this one request is still to be added."""
         rules = self._rules
         # A range counts bytes of the coded representation (RFC 9110 section 14.1.2): there the tool decides.
         decodes = self._rewrites_bodies and b"range" not in self._head.fields
@@ -222,7 +225,8 @@ class Exchange:
         if rules.rewrites and self._head.fields.holds_any(REQUEST_URL_FIELDS):
             names = REQUEST_URL_FIELDS if self._rewrites_bodies else REQUEST_URL_FIELDS - RESOURCE_FIELDS
             fields = _mapped(fields, names, rules.url_map.text_up)
-        self._known.to_server[credentials is None] = fields
+        if credentials is not None:
+            fields = fields.adding((b"Authorization", credentials.authorization))
         return fields
 
     def _take(self, credentials: Credentials | None) -> None:

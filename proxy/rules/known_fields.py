@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..model import Fields
+from ..model import Credentials, Fields
 
 MOST = 256
 """Different requests that are remembered; then all are forgotten, and learned anew."""
@@ -16,8 +16,8 @@ class KnownFields:
     def __init__(self, fields: Fields, *, rewrites_bodies: bool) -> None:
         self.fields = fields
         self.rewrites_bodies = rewrites_bodies
-        self.to_server: dict[bool, Fields] = {}
-        """As they go to the server, by whether the proxy signs in; each made when first needed."""
+        self.to_server: tuple[Credentials | None, Fields] | None = None
+        """As they go to the server with the credentials that were used last, and those."""
 
 
 class Memory:
