@@ -48,6 +48,8 @@ Rooms (each imports only from those below it; import-linter holds the order, see
       spellings.py      the ways in which a URL is written
       needles.py        what all of them share, looked for first
       rewriting.py      those URLs inside a body that comes in chunks
+      json_places.py    which element a string of JSON belongs to
+      open_brackets.py  the brackets around it
       called_by_server.py  bodies that would make the server call this proxy
       spellings.py      how they can be written, and how to find them
       respelling.py     one of them written as another was

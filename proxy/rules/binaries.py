@@ -91,6 +91,9 @@ class _ResourceOnly:
         rest = b"" if self._decided else self._decide()
         return self._rewriter.feed(rest) + self._rewriter.flush() if self._rewriter else rest
 
+    def whole(self, body: bytes) -> bytes:
+        return self.feed(body) + self.flush()
+
     def _decide(self) -> bytes:
         self._decided = True
         begin, self._begin = self._begin, b""

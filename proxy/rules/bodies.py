@@ -20,6 +20,17 @@ class BodyPath:
         self._rewriters = rewriters
         self._decoder = decoder
 
+    def whole(self, body: bytes) -> bytes | None:
+        """What `feed` and `flush` would give of a body that is all at hand, in one piece.
+
+        None where it has to be decoded: what comes out may be too large for one piece, so feed it.
+        """
+        if self._decoder:
+            return None
+        for rewriter in self._rewriters:
+            body = rewriter.whole(body)
+        return body
+
     def feed(self, chunk: bytes) -> Iterator[bytes]:
         """What can be passed on after this chunk; nothing of it is empty."""
         for piece in self._decoder.feed(chunk) if self._decoder else (chunk,):

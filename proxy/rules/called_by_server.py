@@ -68,6 +68,10 @@ class PatchReading:
                 raise _refusal(name)
         return b""
 
+    def whole(self, body: bytes) -> bytes:
+        """The body, or RequestRefused."""
+        return self.feed(body) + self.flush()
+
 
 def _operations(patch: bytes) -> list[dict[str, object]]:
     try:

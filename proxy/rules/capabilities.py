@@ -55,6 +55,10 @@ class SecurityRemover:
         self._source.turn(_Fate.SEND)
         return self._source.take()
 
+    def whole(self, body: bytes) -> bytes:
+        """What both make of a body that is all at hand."""
+        return self.feed(body) + self.flush()
+
 
 class _Fate(Enum):
     """What becomes of the bytes being read: sent, kept until that is known, or left out."""

@@ -15,6 +15,7 @@ import json
 import re
 
 from ..errors import UpstreamProtocolError
+from .open_brackets import last_open
 
 MOST_UNREAD = 256 * 1024
 """Bytes kept unread: enough for most bodies never to be read at all, little beside a connection's buffers."""
@@ -36,7 +37,6 @@ _WHITE = b" \t\r\n"
 _CLOSING = b"}]"
 _USUAL_BEFORE_STRING = (b'"', b' "')
 _ESCAPED = re.compile(rb'\\[\\"]')
-_BRACKET = re.compile(rb"[{}\[\]]")
 _STRING = re.compile(rb'"[^"]*(?:"|\Z)')
 _INERT = bytes(octet for octet in range(256) if octet not in b'"{}[]')
 _NO_MARKS = bytes(octet for octet in range(256) if octet not in b"{}[]:")
@@ -75,21 +75,21 @@ class JsonPlaces:
 
     def name(self, data: bytes, start: int) -> str | None:
         """The key of the string whose first character is at `start`, or that of the array that it is in."""
-        begin = max(self._ahead, start - _NEAR)
+        near = self._near(data, start)
         # As most servers write it; the rest of this says the same of it, and of all else.
-        close = data.rfind(b'":', begin, start)
-        if close >= 0 and data[close + 2 : start] in _USUAL_BEFORE_STRING:
-            opening = data.rfind(b'"', begin, close)
-            if opening > begin and b"\\" not in data[opening - 1 : close]:
-                return data[opening + 1 : close].decode("utf-8", "replace")
-        if begin < start:
-            if data[start - 1] != _QUOTE or data.endswith(b'\\"', begin, start):
+        close = near.rfind(b'":')
+        if close >= 0 and near[close + 2 :] in _USUAL_BEFORE_STRING:
+            opening = near.rfind(b'"', 0, close)
+            if opening > 0 and b"\\" not in near[opening - 1 : close]:
+                return near[opening + 1 : close].decode("utf-8", "replace")
+        if near:
+            if near[-1] != _QUOTE or near.endswith(b'\\"'):
                 return None
-            span = _key_before(data, begin, start - 1)
+            span = _key_before(near, 0, len(near) - 1)
             # Near an escape only the reading from the beginning tells which quote opens what.
-            if span is not None and span[0] - 1 > begin and b"\\" not in data[span[0] - 2 : span[1]]:
-                return data[span[0] : span[1]].decode("utf-8", "replace")
-            if span is None and (holder := _holder(data[begin : start - 1])) is not None:
+            if span is not None and span[0] > 1 and b"\\" not in near[span[0] - 2 : span[1]]:
+                return near[span[0] : span[1]].decode("utf-8", "replace")
+            if span is None and (holder := _holder(near[:-1])) is not None:
                 return holder[1] if holder[0] else None
         if not self._read_to(data, start):
             return None
@@ -100,7 +100,7 @@ class JsonPlaces:
 
     def parent(self, data: bytes, start: int) -> str:
         """The key of the object or array that the string's element is in; empty at the root."""
-        holder = _holder(data[max(self._ahead, start - _NEAR) : max(self._ahead, start - 1)])
+        holder = _holder(self._near(data, start)[:-1])
         if holder is not None and not holder[0]:
             return holder[1]
         if not self._read_to(data, start):
@@ -124,6 +124,14 @@ class JsonPlaces:
             text = b"".join(self._unread)
             self._read(text[:-2])
             self._keep(text[-2:])
+
+    def _near(self, data: bytes, start: int) -> bytes:
+        """The last bytes before `start`, as far as they have not been read."""
+        near = data[max(self._ahead, start - _NEAR) : start]
+        if start < _NEAR and not self._ahead and self._unread:
+            # A chunk ended here: to read all that is unread would take a thousand times as long.
+            near = self._unread[-1][start - _NEAR :] + near
+        return near
 
     def _read_to(self, data: bytes, start: int) -> bool:
         """Read up to the quote before `start`; False if there is none that opens a string.
@@ -161,7 +169,7 @@ class JsonPlaces:
             raise UpstreamProtocolError(f"the JSON is nested more than {MOST_OPEN} levels deep")
         in_string = plain.count(b'"') % 2 == 1
         end = plain.rfind(b'"') if in_string else len(plain)
-        for bracket in reversed(_last_open(plain, end, opened)):
+        for bracket in reversed(last_open(plain, end, opened)):
             span = _key_before(plain, 0, bracket)
             if span is not None:
                 name = _decoded(text[span[0] : span[1]])
@@ -231,26 +239,6 @@ def _unmatched(brackets: bytes) -> bytes:
         else:
             left.append(bracket)
     return bytes(left)
-
-
-def _last_open(plain: bytes, end: int, count: int) -> list[int]:
-    """Where the last `count` brackets stand that nothing closes before `end`, from right to left."""
-    positions: list[int] = []
-    depth = 0
-    while len(positions) < count:
-        quote = plain.rfind(b'"', 0, max(end, 0))
-        found = [match.start() for match in _BRACKET.finditer(plain, quote + 1, max(end, 0))]
-        for bracket in reversed(found):
-            if plain[bracket] in _CLOSING:
-                depth += 1
-            elif depth:
-                depth -= 1
-            else:
-                positions.append(bracket)
-        if quote <= 0:
-            break
-        end = plain.rfind(b'"', 0, quote)
-    return positions[:count]
 
 
 def _holder(near: bytes) -> tuple[bool, str] | None:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from functools import lru_cache
+from itertools import accumulate
 from typing import Protocol
 
 from .called_by_server import IN_JSON, IN_XML, PatchReading, refuse_what_is_called
@@ -25,13 +26,16 @@ from .xml_places import XmlPlaces
 
 
 class Rewriter(Protocol):
-    """A body on its way through the proxy: `feed` each chunk, and `flush` once at its end."""
+    """A body on its way through the proxy: `feed` each chunk and `flush` once at its end, or give it the `whole`."""
 
     def feed(self, chunk: bytes) -> bytes:
         """What can be passed on after this chunk."""
 
     def flush(self) -> bytes:
         """What was held back."""
+
+    def whole(self, body: bytes) -> bytes:
+        """What `feed` and `flush` would make of a body that is all at hand."""
 
 
 class Pattern(Protocol):
@@ -64,18 +68,19 @@ class _Rewriting:
     def flush(self) -> bytes:
         return self._pass(self._held, len(self._held)) if self._held else b""
 
+    def whole(self, body: bytes) -> bytes:
+        # Nothing follows, so nothing is undecided, and nothing has to be remembered.
+        return self._replaced(body, len(body))[0]
+
     def _pass(self, data: bytes, end: int) -> bytes:
-        pieces, done = self._replaced(data, end)
-        end = max(end, done)
+        passed, end = self._replaced(data, end)
         self._passed(data, end)
         self._before = self._before_match(data, end)
         self._held = data[end:]
-        if not pieces:
-            return data if end == len(data) else data[:end]
-        return b"".join((*pieces, data[done:end]))
+        return passed
 
-    def _replaced(self, data: bytes, end: int) -> tuple[list[bytes], int]:
-        """What becomes of `data` up to the last match before `end` that is replaced, and where that ends."""
+    def _replaced(self, data: bytes, end: int) -> tuple[bytes, int]:
+        """What becomes of `data` up to `end`, or up to where a match ends that begins before; and where that is."""
         pieces: list[bytes] = []
         done = 0
         for match in self._pattern.matches(data):
@@ -85,7 +90,8 @@ class _Rewriting:
             if replacement is not None:
                 pieces += (data[done : match.start()], replacement)
                 done = match.end()
-        return pieces, done
+        end = max(end, done)
+        return b"".join((*pieces, data[done:end])) if pieces else data[:end], end
 
     def _before_match(self, data: bytes, start: int) -> bytes:
         if start >= self._LOOK_BACK:
@@ -119,29 +125,32 @@ class _Downwards(_Rewriting):
         self._usual = usual
         # Where, in the present data, the rest of a value begins that is being rewritten; None outside of one.
         self._value: int | None = None
-        self._delimiter = b""
+        self._delimiter = b'"'
 
-    def _replaced(self, data: bytes, end: int) -> tuple[list[bytes], int]:
+    def _replaced(self, data: bytes, end: int) -> tuple[bytes, int]:
         theirs = self._url_map.theirs
         texts = theirs.around_usual(data)
         if texts is None or len(data) - len(texts[-1]) > end:
             return super()._replaced(data, end)
+        last = texts.pop()[: end - len(data) or None]
+        if not texts:
+            return last, end
         written = theirs.usual
         local = self._url_map.address_down(written, self._local_base)
-        pieces: list[bytes] = []
-        at = 0
-        for text in texts[:-1]:
-            at += len(text)
-            if text.endswith(self._usual):
-                self._delimiter = b'"'
-            elif not self._is_local(data, at, stands_alone=True):
-                pieces += (text, written)
-                at += len(written)
-                continue
-            pieces += (text, local)
-            at += len(written)
-            self._value = at
-        return pieces, at
+        # Each becomes local but those, few in most bodies, whose place has to be asked for and is none.
+        pieces = [local] * (2 * len(texts))
+        pieces[::2] = texts
+        ends = list(accumulate(map(len, texts)))
+        for index in [index for index, text in enumerate(texts) if not text.endswith(self._usual)]:
+            start = ends[index] + index * len(written)
+            if index and pieces[2 * index - 1] is local:
+                self._value = start - len(texts[index])
+            if not self._is_local(data, start, stands_alone=True):
+                pieces[2 * index + 1] = written
+        if pieces[-1] is local:
+            self._value = end - len(last)
+        pieces.append(last)
+        return b"".join(pieces), end
 
     def _replacement(self, data: bytes, match: re.Match[bytes]) -> bytes | None:
         if not self._is_local(data, match.start(), stands_alone=stands_alone(match)):
@@ -237,6 +246,9 @@ class _Chained:
 
     def flush(self) -> bytes:
         return self._second.feed(self._first.flush()) + self._second.flush()
+
+    def whole(self, body: bytes) -> bytes:
+        return self._second.whole(self._first.whole(body))
 
 
 _JSON = ("application/fhir+json", "application/json", "application/json+fhir", "text/json")

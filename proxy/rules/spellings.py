@@ -17,6 +17,7 @@ import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
+from operator import itemgetter
 
 from ..model import DEFAULT_PORTS, BaseUrl
 from .needles import Needle, needles_of
@@ -49,6 +50,8 @@ _ENCODED_END = rb"(?:0[9ad]|2[0-46-9abcf]|3[b-f]|5[b-e]|60|7[b-d])"
 _BOUNDARY = rb"(?i:(?=%s|%%(?:25)?%s|\Z))" % (_ENDS, _ENCODED_END)
 _CLEAR_ENDS = frozenset({b"/", b"?", b'"'})
 """What follows almost every base, and ends it whatever comes next."""
+
+_FIRST = itemgetter(slice(1))
 
 _UNDECIDED_END = rb"(?:\\(?:u[0-9A-Fa-f]{0,3})?|%[0-9A-Fa-f]{0,3}|[.:!]\\?)?\Z"
 
@@ -248,12 +251,14 @@ class AddressPattern:
         if not self.usual:
             return None
         folded = data.lower() if self._lettered else data
-        count = sum(needle.count(folded) for needle in self._needles)
+        count = 0
+        for needle in self._needles:
+            count += needle.count(folded)
         if not count:
             return [data]
         texts = data.split(self.usual)
         # A match in another spelling, or of another base, would have a needle as well.
-        if len(texts) != count + 1 or not {text[:1] for text in texts[1:]} <= _CLEAR_ENDS:
+        if len(texts) != count + 1 or not _CLEAR_ENDS.issuperset(map(_FIRST, texts[1:])):
             return None
         return texts
 

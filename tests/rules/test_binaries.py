@@ -49,6 +49,9 @@ class Upper:
     def flush(self) -> bytes:
         return b"!"
 
+    def whole(self, body: bytes) -> bytes:
+        return self.feed(body) + self.flush()
+
 
 def sent(method: str, path: str, media_type: str, body: bytes, size: int = 1 << 20) -> bytes:
     rewriter = sparing_content(classify(method, path.encode()), media_type, Upper())

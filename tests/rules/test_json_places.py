@@ -63,3 +63,13 @@ def test_too_deep_nesting_is_an_error(text: bytes) -> None:
 @given(st.text(st.sampled_from('@"\\{}[]:, a\n'), max_size=40), st.integers(1, 50))
 def test_text_that_is_no_json_is_no_error(text: str, size: int) -> None:
     assert len(asked(text.encode(), size)) == text.count("@")
+
+
+def test_value_at_a_cut_is_told_by_what_went_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    # To read all that has come would take a thousand times as long.
+    monkeypatch.setattr(JsonPlaces, "_read", None)
+    before = b'{"entry":[' + b'{"a":"b"},' * 999 + b'{"link":[{"url":"'
+    places = JsonPlaces()
+    places.passed(before, len(before))
+
+    assert ("url", "link") == (places.name(b"@", 0), places.parent(b"@", 0))

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.model import BaseUrl, Fields
 from proxy.rules.guards import _ODD_IN_PATH, _PLAIN_PATH
 from proxy.rules.json_places import JsonPlaces, usual_writing
+from proxy.rules.rewriting import response_rewriter
 from proxy.rules.spellings import AddressPattern
+from proxy.rules.urls import UrlMap
 
 BASE = BaseUrl.parse("http://fhir.example:8080/r4")
 OTHER = BaseUrl.parse("https://other.example:9443/other")
@@ -113,6 +116,41 @@ def test_the_usual_spelling_needs_no_other_look() -> None:
 
     for bases in ([BASE], [BASE, OTHER]):
         assert [b'"', b'/Patient/1", "', b"?a"] == AddressPattern(bases).around_usual(body)
+
+
+documents = st.lists(
+    st.sampled_from(
+        [
+            *[b'{"%s":"' % name for name in (b"fullUrl", b"reference", b"url", b"system")],
+            b'{"link":[{"url": "',
+            b", ",
+            b'"',
+            b"}",
+            *[
+                b"%s%s" % (str(BASE).encode(), rest)
+                for rest in (b'"', b'"},', b"/x", b"/x?u=", b"?a,", b"-x")
+            ],
+        ]
+    ),
+    max_size=20,
+).map(b"".join)
+
+
+def local(body: bytes, media_type: str, size: int) -> bytes:
+    url_map = UrlMap(BASE, authorities=["localhost:9000"])
+    rewriter = response_rewriter(media_type, url_map, b"http://localhost:9000")
+    assert rewriter is not None
+    pieces = [rewriter.feed(body[at : at + size]) for at in range(0, len(body), size)]
+    return b"".join([*pieces, rewriter.flush()])
+
+
+@given(documents, st.sampled_from(["application/json", "text/xml"]), st.sampled_from([10, 50, 1 << 30]))
+def test_what_is_usual_is_replaced_as_all_else(body: bytes, media_type: str, size: int) -> None:
+    made = local(body, media_type, size)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(AddressPattern, "around_usual", lambda _self, _data: None)
+
+        assert local(body, media_type, size) == made
 
 
 names = st.sampled_from([b"A", b"a", b"B", b"c"])
