@@ -127,6 +127,13 @@ class Upload:
         """Read the whole body where it is small."""
         if self._is_whole or (self._request.content_length or 0) > SMALL:
             return
+        path, length = self._path, self._request.content_length
+        if length is not None and (path is None or path.is_direct):
+            # All of it fits, so that it can be read before anything is done with it.
+            body = b"".join([piece async for piece in self._request.pieces()])
+            self._held = [path.whole(body) if path else body]
+            self._is_whole = True
+            return
         size = 0
         self._stream = self._read()
         async for chunk in self._stream:

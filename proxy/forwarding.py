@@ -89,12 +89,11 @@ async def forward(request: ClientRequest, site: Site) -> ClientAnswer:
         waited = answer.waited
         try:
             response, path = exchange.client_response(answer.head)
-            small = answer.take_whole(SMALL) if exchange.body_follows(answer.head) else b""
-            if small is None or path is not None or not small:
-                await _deliver(
-                    response, path, small, answer, client, body_exists=exchange.body_follows(answer.head)
-                )
-            elif client.put(response, small):
+            if not exchange.body_follows(answer.head):
+                await client.send(response, b"", body_exists=False)
+            elif (whole := _whole(answer, path)) is None:
+                await _deliver(answer, response, path, client)
+            elif client.put(response, whole):
                 await request.outlet.drained()
         finally:
             if not answer.is_complete:
@@ -164,21 +163,14 @@ async def _send(exchange: Exchange, request: ClientRequest, site: Site) -> Answe
         exchange.check_resending(is_spent=upload.is_spent)
 
 
-async def _deliver(
-    head: ResponseHead,
-    path: BodyPath | None,
-    small: bytes | None,
-    answer: Answer,
-    client: ClientAnswer,
-    *,
-    body_exists: bool,
-) -> None:
-    """Pass on an answer, or what its body becomes on its path; `small` is all of it, where it is that."""
-    if not body_exists:
-        await client.send(head, b"", body_exists=False)
-        return
-    if small is None:
-        small = await answer.read_small(SMALL)
+def _whole(answer: Answer, path: BodyPath | None) -> bytes | None:
+    """A small body that is there, as the tool gets it; None where it comes in pieces."""
+    body = answer.take_whole(SMALL) if path is None or path.is_direct else None
+    return body if body is None or path is None else path.whole(body)
+
+
+async def _deliver(answer: Answer, head: ResponseHead, path: BodyPath | None, client: ClientAnswer) -> None:
+    small = await answer.read_small(SMALL)
     if small is None:
         await client.begin(head)
         async for chunk in answer.chunks():

@@ -20,13 +20,13 @@ class BodyPath:
         self._rewriters = rewriters
         self._decoder = decoder
 
-    def whole(self, body: bytes) -> bytes | None:
-        """What `feed` and `flush` would give of a body that is all at hand, in one piece.
+    @property
+    def is_direct(self) -> bool:
+        """Whether nothing has to be decoded, so that what comes out is about as large as what goes in."""
+        return self._decoder is None
 
-        None where it has to be decoded: what comes out may be too large for one piece, so feed it.
-        """
-        if self._decoder:
-            return None
+    def whole(self, body: bytes) -> bytes:
+        """What `feed` and `flush` would give of a body that is all at hand, in one piece; for a direct path alone."""
         for rewriter in self._rewriters:
             body = rewriter.whole(body)
         return body
