@@ -138,8 +138,10 @@ class CachedAuthenticator:
             or now >= held.refresh_at
             or now >= held.usable_until
             or now < self._latest - SET_BACK
-            or (self._is_outdated is not None and self._is_outdated())
         ):
+            return None
+        if self._is_outdated is not None and self._is_outdated():
+            self._forget()  # it says so once
             return None
         self._latest = max(self._latest, now)
         return held.credentials

@@ -700,3 +700,50 @@ async def test_close_without_anything_under_way(cached: CachedAuthenticator, sou
     gc.collect()
 
     assert source.closed
+
+
+# What is at hand without waiting
+
+STEPS = st.lists(
+    st.one_of(
+        st.sampled_from(["ask", "refuse", "outdate"]),
+        st.floats(-HOUR, 2 * HOUR).map(lambda seconds: round(seconds, 1)),
+    ),
+    max_size=8,
+)
+
+
+@given(STEPS)
+def test_what_is_held_is_what_would_be_given(steps: list[str | float]) -> None:
+    async def walk() -> None:
+        clock = FakeClock()
+        source = FakeSource(clock)
+        source.refresh_in = HOUR / 2
+        outdated: list[bool] = []
+        cached = CachedAuthenticator(
+            source, clock, EXPLAIN, is_outdated=lambda: bool(outdated and outdated.pop()), spread=latest
+        )
+        assert cached.held() is None
+        for step in steps:
+            if isinstance(step, float):
+                clock.now += step
+            elif step == "outdate":
+                outdated[:] = [True]
+                assert cached.held() is None
+            elif step == "refuse" and (held := cached.held()) is not None:
+                try:
+                    await cached.credentials(Rejection(held, ()))
+                except AuthenticationFailed:
+                    clock.now += HOUR
+            outdated.clear()
+            calls, held = len(source.calls), cached.held()
+            if held is not None:
+                assert held is await cached.credentials()
+                await settled()
+                assert calls == len(source.calls)  # and nothing was to be renewed
+            elif step == "ask":
+                await cached.credentials()
+                await settled()
+        await cached.close()
+
+    asyncio.run(walk())

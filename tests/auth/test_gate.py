@@ -205,3 +205,38 @@ async def test_open_server_is_no_organizations(app_settings: Settings, seams: Se
     with pytest.raises(AuthenticationFailed, match="answers without sign-in"):
         await signing.credentials()
     await signing.close()
+
+
+class HoldingAuthenticator(FakeAuthenticator):
+    """Has at hand what it gives."""
+
+    def held(self) -> Credentials | None:
+        return self.given
+
+
+async def test_credentials_at_hand_have_been_looked_at(app_settings: Settings, seams: Seams) -> None:
+    inner = HoldingAuthenticator(bearer(n=1))
+    gate = Gate(inner, app_settings(), seams)
+
+    assert gate.held() is None
+    assert gate.held() is not await gate.credentials()
+    assert gate.held() is inner.given
+
+    inner.given = bearer(n=2)
+    assert gate.held() is None
+
+
+async def test_forbidden_credentials_are_never_at_hand(app_settings: Settings, seams: Seams) -> None:
+    inner = HoldingAuthenticator(bearer(tid=PARTNER.id))
+    gate = Gate(inner, app_settings(expect_tenant=CLINIC.id), seams)
+    with pytest.raises(AuthenticationFailed):
+        await gate.credentials()
+
+    assert gate.held() is None
+
+
+async def test_of_others_nothing_is_at_hand(app_settings: Settings, seams: Seams) -> None:
+    gate = Gate(FakeAuthenticator(bearer(n=1)), app_settings(), seams)
+    await gate.credentials()
+
+    assert gate.held() is None
