@@ -9,7 +9,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from .settings import SETTINGS, AuthMethod, ServerConfig
+from .server_settings import AuthMethod, ServerConfig
+from .settings import SETTINGS
 from .values import TOKEN_CACHES
 
 ALTERNATIVES = (

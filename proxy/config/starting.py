@@ -9,7 +9,8 @@ from types import MappingProxyType
 
 from .checks import NEEDS
 from .documents import default_text, describe
-from .settings import SETTINGS, AuthMethod
+from .server_settings import AuthMethod
+from .settings import SETTINGS
 
 WIDTH = 110
 
