@@ -90,7 +90,11 @@ class AdminListener:
 
     async def _load(self, address: ListenAddress, port: int) -> Answering:
         """Load the answers beside the exchanges, which go on meanwhile."""
-        module = await in_thread(lambda: import_module(".application", __package__))
+        try:
+            module = await in_thread(lambda: import_module(".application", __package__))
+        except OSError:  # no file could be opened just now; the next visitor has it tried again
+            self._loading = None
+            raise
         self._application = application = cast(
             "AdminApplication", module.AdminApplication(self, address, port)
         )

@@ -55,6 +55,20 @@ async def closed(admin, port):
     print(await asyncio.gather(reader.read(), return_exceptions=True))
     writer.close()
 
+async def failed(admin, port):
+    def exhausted(name, package):
+        raise OSError(24, "Too many open files")
+
+    from proxy.admin import listener
+    kept, listener.import_module = listener.import_module, exhausted
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: print(repr(context["exception"])))
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    print(*await asyncio.gather(reader.read(), return_exceptions=True))
+    writer.close()
+    listener.import_module = kept
+    print(await ask(port, "/healthz"))
+    await admin.close()
+
 SCENARIO = SCENARIO_NAME
 with asyncio.Runner(loop_factory=LOOP) as runner:
     runner.run(main())
@@ -86,3 +100,11 @@ def test_visitor_who_leaves_at_once_is_no_matter(loop: str) -> None:
 @LOOPS
 def test_listener_that_closes_cuts_whoever_waits_for_its_answers(loop: str) -> None:
     assert outcome("closed", loop)[2:] == ["[]"]
+
+
+@LOOPS
+def test_answers_that_could_not_be_loaded_are_loaded_for_the_next_visitor(loop: str) -> None:
+    printed = outcome("failed", loop)
+
+    assert "OSError(24, 'Too many open files')" in printed
+    assert "200" in printed
