@@ -104,7 +104,7 @@ def test_unit_starts_the_program() -> None:
 
 
 def test_unit_waits_longer_than_the_drain() -> None:
-    assert float(unit()["TimeoutStopSec"]) > Config.fields["drain_timeout"].default
+    assert float(unit()["TimeoutStopSec"]) > Config.model_fields["drain_timeout"].default
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed")

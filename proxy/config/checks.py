@@ -9,8 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from .server_settings import AuthMethod, ServerConfig
-from .settings import SETTINGS
+from .settings import SETTINGS, AuthMethod, ServerConfig
 from .values import TOKEN_CACHES
 
 ALTERNATIVES = (

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from .models import MISSING, Field
-from .server_settings import ServerConfig
-from .settings import SETTINGS, Config, Setting
+from collections.abc import Mapping
+
+from pydantic_core import PydanticUndefined
+
+from .settings import SETTINGS, Config, ServerConfig, Setting
 
 JsonObject = dict[str, object]
 
 
 def json_schema() -> JsonObject:
     """The JSON Schema (draft 2020-12) of the TOML file: settings at the top and in `[[server]]` tables."""
-    server = {key: _property(found) for key, found in ServerConfig.fields.items()}
-    process = {key: _property(found) for key, found in Config.fields.items() if key != "servers"}
+    server = _properties(ServerConfig.model_json_schema())
+    process = _properties(Config.model_json_schema(by_alias=True))
+    tables = process.pop("server")
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Configuration of fhir-auth-proxy",
@@ -23,18 +26,30 @@ def json_schema() -> JsonObject:
             **process,
             "server": {
                 "type": "array",
-                "description": Config.fields["servers"].description,
+                "description": tables["description"],
                 "items": {"type": "object", "additionalProperties": False, "properties": server},
             },
         },
     }
 
 
-def _property(found: Field[object]) -> JsonObject:
-    """A setting as a property; TOML has no null to write as a default."""
-    has_default = found.default is not MISSING and found.default is not None
-    default = {"default": found.default if found.default != () else []} if has_default else {}
-    return {**default, "description": found.description, **found.kind.schema}
+def _properties(model_schema: Mapping[str, object]) -> dict[str, JsonObject]:
+    properties = model_schema["properties"]
+    if not isinstance(properties, dict):
+        raise TypeError("a model's schema has properties")
+    return {key: _property(schema) for key, schema in properties.items()}
+
+
+def _property(schema: JsonObject) -> JsonObject:
+    """A property without what TOML has not (null), and without titles that repeat the key."""
+    kept = {name: value for name, value in schema.items() if name != "title"}
+    kinds = kept.pop("anyOf", None)
+    if isinstance(kinds, list):
+        del kept["default"]
+        for kind in kinds:
+            if kind != {"type": "null"}:
+                kept |= kind
+    return kept
 
 
 def settings_table() -> str:
@@ -68,7 +83,7 @@ def describe(setting: Setting) -> str:
 def default_text(setting: Setting) -> str:
     """A setting's default as one would write it; empty where nothing is set."""
     default = setting.default
-    if default is None or default in ("", ()):
+    if default is PydanticUndefined or default is None or default in ("", ()):
         return ""
     if isinstance(default, bool):
         return str(default).lower()

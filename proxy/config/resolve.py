@@ -7,10 +7,13 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
+from types import MappingProxyType
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
 from ..errors import ConfigError
 from .checks import ALTERNATIVES, CHECKS
-from .kinds import Problem, WrongValues
 from .layers import Found, Layer, Values
 from .settings import SETTINGS, Config, Setting
 from .values import ListenAddress
@@ -22,6 +25,28 @@ LONGEST_VALUE = 120
 # Stands in for a base URL that is wrong, so that the other settings are looked at all the same; there is no
 # such host (RFC 2606 section 2).
 _ANY_BASE_URL = "https://fhir.invalid"
+
+# What pydantic's error types mean to the reader (https://docs.pydantic.dev/latest/errors/validation_errors/);
+# the words follow the value.
+_PHRASES = MappingProxyType(
+    {
+        "bool_parsing": "is neither true nor false",
+        "bool_type": "is neither true nor false",
+        "finite_number": "is not a finite number",
+        "float_parsing": "is not a number",
+        "float_type": "is not a number",
+        "greater_than": "is not above {gt:g}",
+        "greater_than_equal": "is below {ge:g}",
+        "int_from_float": "is not a whole number",
+        "int_parsing": "is not a whole number",
+        "int_type": "is not a whole number",
+        "less_than_equal": "is above {le:g}",
+        "literal_error": "is not {expected}",
+        "string_type": "is not text",
+        "tuple_type": 'is not a list; write ["..."]',
+        "value_error": "{error}",
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +69,11 @@ class Effective:
 
     def process_rows(self) -> Iterator[Row]:
         """The settings of the process."""
-        yield from _rows(self.config.model_dump(), self.process_values, per_server=False)
+        yield from _rows(self.config.model_dump(mode="json"), self.process_values, per_server=False)
 
     def server_rows(self, number: int) -> Iterator[Row]:
         """The settings of a server, counted from 0."""
-        dumped = self.config.servers[number].model_dump()
+        dumped = self.config.servers[number].model_dump(mode="json")
         yield from _rows(dumped, self.server_values[number], per_server=True)
 
 
@@ -152,16 +177,16 @@ def _validate(process_values: Values, server_values: Sequence[Values]) -> tuple[
     wrong: list[set[str]] = [set() for _ in servers]
     try:
         config = Config.model_validate({**document, "server": servers})
-    except WrongValues as error:
-        for problem in error.problems:
-            match problem.place:
+    except ValidationError as error:
+        for detail in error.errors(include_url=False):
+            match detail["loc"]:
                 case ("server", int(number), str(key), *_):
                     label = _label(number, len(servers)) if key not in server_values[number] else ""
-                    problems.append(label + _phrase(key, server_values[number].get(key), problem))
+                    problems.append(label + _phrase(key, server_values[number].get(key), detail))
                     wrong[number].add(key)
                     servers[number].pop(key, None)
                 case (str(key), *_) if key in process_values:
-                    problems.append(_phrase(key, process_values[key], problem))
+                    problems.append(_phrase(key, process_values[key], detail))
                     document.pop(key, None)
         right = [{"base_url": _ANY_BASE_URL, **server} for server in servers]
         config = Config.model_validate({**document, "server": right})
@@ -171,7 +196,7 @@ def _validate(process_values: Values, server_values: Sequence[Values]) -> tuple[
 
 def _cross_check(config: Config, server_values: Sequence[Values], wrong: Sequence[set[str]]) -> Iterator[str]:
     for number, server in enumerate(config.servers):
-        dumped = server.model_dump()
+        dumped = server.model_dump(mode="json")
         for check in CHECKS:
             if wrong[number].isdisjoint(check.keys) and (phrase := check.find(server)):
                 key = check.keys[0]
@@ -203,15 +228,17 @@ def _label(number: int, count: int) -> str:
     return f"server {number + 1}: " if count > 1 else ""
 
 
-def _phrase(key: str, found: Found | None, problem: Problem) -> str:
+def _phrase(key: str, found: Found | None, detail: ErrorDetails) -> str:
     if found is None:
         setting = SETTINGS[key]
         return (
             f"{key} is not given; name it as {setting.flag}, as {setting.variable}, or as {key} in the file"
         )
+    phrase = _PHRASES.get(detail["type"])
+    words = phrase.format(**detail.get("ctx", {})) if phrase else f"is wrong: {detail['msg']}"
     # One element of a list is wrong, and the list may be long.
-    element = Found(problem.value, found.source) if len(problem.place) > 3 else found
-    return f"{_quote(key, element)} {problem.phrase}"
+    element = Found(detail["input"], found.source) if len(detail["loc"]) > 3 else found
+    return f"{_quote(key, element)} {words}"
 
 
 def _quote(key: str, found: Found) -> str:

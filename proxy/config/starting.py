@@ -9,8 +9,7 @@ from types import MappingProxyType
 
 from .checks import NEEDS
 from .documents import default_text, describe
-from .server_settings import AuthMethod
-from .settings import SETTINGS
+from .settings import SETTINGS, AuthMethod
 
 WIDTH = 110
 

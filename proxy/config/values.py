@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from ipaddress import IPv6Address
+from typing import Annotated
+
+from pydantic import AfterValidator, Field, PlainSerializer, PlainValidator, WithJsonSchema
 
 from ..model import BaseUrl, Interaction, is_loopback
-from .kinds import Kind, above_zero, text_that, whole
 
 # A reg-name of RFC 3986 section 3.2.2 without percent-encoding; with underscores, which container names have.
 _HOST_NAME = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9._-]*[A-Za-z0-9_])?")
@@ -116,7 +118,7 @@ def _base_url(value: object) -> BaseUrl:
     if isinstance(value, BaseUrl):
         return value
     if not isinstance(value, str):
-        raise ValueError("is not text")  # noqa: TRY004 - one class of errors for whatever is wrong
+        raise ValueError("is not text")  # noqa: TRY004 - pydantic collects ValueError alone
     return BaseUrl.parse(value)
 
 
@@ -126,7 +128,7 @@ def _listen(value: object) -> ListenAddress:
     if isinstance(value, int) and not isinstance(value, bool):
         value = str(value)
     if not isinstance(value, str):
-        raise ValueError("is neither text nor a port")  # noqa: TRY004 - one class of errors for whatever is wrong
+        raise ValueError("is neither text nor a port")  # noqa: TRY004 - pydantic collects ValueError alone
     return ListenAddress.parse(value)
 
 
@@ -217,37 +219,45 @@ def _tenant_id(text: str) -> str:
     return text.lower()
 
 
-URL: Kind[BaseUrl] = Kind(_base_url, {"type": "string", "format": "uri"}, str)
-OPTIONAL_URL: Kind[BaseUrl | None] = Kind(
-    lambda value: None if value is None else _base_url(value),
-    URL.schema,
-    lambda url: None if url is None else str(url),
-)
-LISTEN: Kind[ListenAddress] = Kind(
-    _listen,
-    {
-        "type": ["string", "integer"],
-        "examples": ["localhost:8080", "127.0.0.1:0", 8081, "unix:/run/user/1000/fhir/proxy.sock"],
-    },
-    str,
-)
-ADMIN_LISTEN: Kind[ListenAddress | None] = Kind(
-    _admin_listen,
-    {"type": ["string", "integer"], "examples": ["localhost:8079", "0.0.0.0:8079", OFF]},
-    lambda address: str(address or OFF),
-)
-AUTHORITY_HOST = text_that(_authority_host)
-ALLOWED_INTERACTION = text_that(_allowed_interaction)
-ALLOWED_ORIGIN = text_that(_allowed_origin)
-ALLOWED_HOST = text_that(_allowed_host)
-STORAGE_ACCOUNT = text_that(_storage_account)
+UrlSetting = Annotated[
+    BaseUrl,
+    PlainValidator(_base_url),
+    PlainSerializer(str),
+    WithJsonSchema({"type": "string", "format": "uri"}),
+]
+ListenSetting = Annotated[
+    ListenAddress,
+    PlainValidator(_listen),
+    PlainSerializer(str),
+    WithJsonSchema(
+        {
+            "type": ["string", "integer"],
+            "examples": ["localhost:8080", "127.0.0.1:0", 8081, "unix:/run/user/1000/fhir/proxy.sock"],
+        }
+    ),
+]
+AdminListenSetting = Annotated[
+    ListenAddress | None,
+    PlainValidator(_admin_listen),
+    PlainSerializer(lambda address: str(address or OFF)),
+    WithJsonSchema({"type": ["string", "integer"], "examples": ["localhost:8079", "0.0.0.0:8079", OFF]}),
+]
+AuthorityHost = Annotated[str, AfterValidator(_authority_host)]
+AllowedInteraction = Annotated[str, AfterValidator(_allowed_interaction)]
+AllowedOrigin = Annotated[str, AfterValidator(_allowed_origin)]
+AllowedHost = Annotated[str, AfterValidator(_allowed_host)]
+StorageAccount = Annotated[str, AfterValidator(_storage_account)]
 """Host and port of what speaks https; 443 is left out."""
-HTTPS_URL = text_that(_https_url)
+HttpsUrl = Annotated[str, AfterValidator(_https_url)]
 """A whole address with its query, unlike a base URL."""
-TOKEN_CACHE = text_that(_token_cache, pattern=f"^(?:{'|'.join(TOKEN_CACHES)}|rediss?://.+)$")
-TENANT = text_that(_tenant)
-TENANT_ID = text_that(_tenant_id)
-PORT = whole(0, 65535)
-CONNECTIONS = whole(1, 100_000)
-WORKERS = whole(1, 256)
-SECONDS = above_zero(86_400)
+TokenCache = Annotated[
+    str,
+    AfterValidator(_token_cache),
+    WithJsonSchema({"type": "string", "pattern": f"^(?:{'|'.join(TOKEN_CACHES)}|rediss?://.+)$"}),
+]
+Tenant = Annotated[str, AfterValidator(_tenant)]
+TenantId = Annotated[str, AfterValidator(_tenant_id)]
+Port = Annotated[int, Field(ge=0, le=65535)]
+Connections = Annotated[int, Field(ge=1, le=100_000)]
+Workers = Annotated[int, Field(ge=1, le=256)]
+Seconds = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]

@@ -215,7 +215,7 @@ class Settings(_Words):
                 ServerPart(settings=_server_settings(server, listen), sign_in=sign_in)
                 for server, listen, sign_in in servers
             ],
-            process=config.model_dump(exclude={"servers", *SUPERVISORS}),
+            process=config.model_dump(mode="json", exclude={"servers", *SUPERVISORS}),
         )
 
     @property
@@ -231,6 +231,6 @@ class Settings(_Words):
 
 
 def _server_settings(server: ServerConfig, listen: ListenAddress) -> dict[str, object]:
-    settings = server.model_dump(exclude=set(SIGN_IN_SECRETS))
+    settings = server.model_dump(mode="json", exclude=set(SIGN_IN_SECRETS))
     key = server.key and server.key.get_secret_value()
     return settings | {"listen": str(listen), "key": key}

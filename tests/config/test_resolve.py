@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 import tomllib
 from pathlib import PurePosixPath
 
@@ -111,7 +110,7 @@ SPELLINGS = [
 def test_text_of_the_environment_is_read(environment: dict[str, str], key: str, expected: object) -> None:
     effective = settle(environment=environment, flags={"base_url": URL})
 
-    assert expected == effective.config.servers[0].model_dump()[key]
+    assert expected == effective.config.servers[0].model_dump(mode="json")[key]
 
 
 def test_flags_that_were_not_given_say_nothing() -> None:
@@ -642,7 +641,7 @@ def test_secret_is_masked_in_rows_and_repr() -> None:
 
     assert Row("token", '"********"', "file c.toml", is_secret=True) == row
     assert "not-for-eyes" not in repr(effective)
-    assert "not-for-eyes" not in json.dumps(effective.config.model_dump())
+    assert "not-for-eyes" not in effective.config.model_dump_json()
 
 
 def test_value_of_an_unknown_key_is_not_quoted() -> None:

@@ -1,11 +1,9 @@
 from __future__ import annotations
 
-from dataclasses import FrozenInstanceError
-
 import pytest
+from pydantic import ValidationError
 
 from proxy.config import Config, ServerConfig
-from proxy.config.kinds import WrongValues
 from proxy.config.settings import SETTINGS
 
 SECRETS = {"client_secret", "client_certificate_password", "github_token", "key", "token", "token_cache_key"}
@@ -67,17 +65,17 @@ def test_kinds_come_from_the_models() -> None:
 def test_configuration_does_not_change() -> None:
     server = ServerConfig(base_url="https://h")
 
-    with pytest.raises(FrozenInstanceError, match="frozen"):
+    with pytest.raises(ValidationError, match="frozen"):
         server.tenant = "other.example"
 
 
 def test_wrong_configuration_does_not_print_its_values() -> None:
-    with pytest.raises(WrongValues) as raised:
+    with pytest.raises(ValidationError) as raised:
         ServerConfig(base_url="https://h", token=["not-for-eyes"])
 
     assert "not-for-eyes" not in str(raised.value)
 
 
 def test_configuration_has_a_server() -> None:
-    with pytest.raises(WrongValues, match="names no server"):
+    with pytest.raises(ValidationError, match="at least 1 item"):
         Config(server=[])

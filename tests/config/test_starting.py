@@ -9,10 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.config import AuthMethod
 from proxy.config.layers import file_layer
 from proxy.config.resolve import resolve
-from proxy.config.settings import SETTINGS
+from proxy.config.settings import SETTINGS, AuthMethod
 from proxy.config.starting import METHODS, first_file
 
 CHOSEN = {"base_url": "https://fhir.example.org/r4", "listen": "localhost:8085"}
