@@ -44,7 +44,7 @@ def test_listener_answers_before_what_few_requests_need_is_loaded() -> None:
 
 
 LATE = {
-    *("jinja2", "msal", "prometheus_client", "pydantic", "requests", "rich", "webbrowser"),
+    *("aiohttp", "jinja2", "msal", "prometheus_client", "requests", "rich", "webbrowser"),
     *("proxy.admin.application", "proxy.admin.exposition", "proxy.admin.page", "proxy.cli.worker"),
     *("proxy.auth.auto", "proxy.auth.entra", "proxy.auth.personal", "proxy.auth.receiver"),
     *("proxy.doctor", "proxy.sandbox", "proxy.tracing.collector", "proxy.workers"),
