@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 from .admin import AdminListener, Metrics
 from .auth import Seams
@@ -15,7 +16,9 @@ from .reload import Reload
 from .servers import Servers
 from .signals import Stop, signals
 from .tcp_listener import bound_sockets
-from .workers import Workers, require_workers
+
+if TYPE_CHECKING:
+    from .workers import Workers
 
 logger = logging.getLogger(__name__)
 
@@ -42,10 +45,7 @@ async def serve(
     """
     stop = stop or Stop()
     metrics = Metrics()
-    workers: Workers | None = None
-    if config.workers > 1:
-        require_workers(config)
-        workers = Workers(config.workers, worker_command, metrics)
+    workers = _hired(config, worker_command, metrics) if config.workers > 1 else None
     admin = AdminListener(metrics, stop.drain.set)
     servers = Servers(config, seams, announce, metrics, admin.page_of, workers.share if workers else None)
     admin.follow(servers.watches)
@@ -66,6 +66,14 @@ async def serve(
                 await reload.finish()
             await asyncio.gather(*_stopping(servers, workers, stop.cut))
             await admin.close()
+
+
+def _hired(config: Config, worker_command: Sequence[str], metrics: Metrics) -> Workers:
+    """The workers of the settings, none of them started yet; ConfigError where there can be none."""
+    from .workers import Workers, require_workers  # noqa: PLC0415  they bring pydantic, 60 ms, and few have them
+
+    require_workers(config)
+    return Workers(config.workers, worker_command, metrics)
 
 
 async def _unless(stop: asyncio.Event, starting: Coroutine[None, None, None]) -> None:

@@ -12,7 +12,6 @@ import ssl
 import sys
 from collections.abc import Mapping
 
-import certifi
 import truststore
 
 from .errors import ConfigError
@@ -90,6 +89,8 @@ def _system() -> ssl.SSLContext:
     context.load_default_certs()
     places = ssl.get_default_verify_paths()
     if not places.cafile and not (places.capath and os.listdir(places.capath)):
+        import certifi  # noqa: PLC0415  few systems need it, and it takes 2 ms
+
         context.load_verify_locations(certifi.where())  # a bare container, or a Python built elsewhere
     return context
 

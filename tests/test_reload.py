@@ -11,6 +11,7 @@ import trustme
 from aiohttp import ClientSession, DummyCookieJar, TCPConnector
 
 from proxy.admin import AdminListener, Metrics
+from proxy.admin.exposition import Exposition
 from proxy.config import Config
 from proxy.errors import ConfigError, ProxyUnavailable
 from proxy.reload import Reload
@@ -74,7 +75,7 @@ class Running:
 
     @property
     def metrics(self) -> str:
-        return self.counted.text().decode()
+        return Exposition(self.counted).text().decode()
 
 
 @asynccontextmanager

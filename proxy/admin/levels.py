@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from typing import NamedTuple, Protocol
-
-from prometheus_client.core import GaugeMetricFamily
-from prometheus_client.registry import Collector
 
 
 class Measured(Protocol):
@@ -78,21 +75,3 @@ LEVELS = (
         sum,
     ),
 )
-
-
-class Levels(Collector):
-    """The gauges of all proxies that are in `measured`."""
-
-    def __init__(self) -> None:
-        self.measured: list[Measured] = []
-
-    def collect(self) -> Iterator[GaugeMetricFamily]:
-        """One gauge after the other, with one value a server."""
-        by_server: dict[str, list[Measured]] = {}
-        for measured in self.measured:
-            by_server.setdefault(measured.server, []).append(measured)
-        for level in LEVELS:
-            family = GaugeMetricFamily(f"fhir_auth_proxy_{level.name}", level.words, labels=("server",))
-            for server, proxies in by_server.items():
-                family.add_metric((server,), level.together(map(level.read, proxies)))
-            yield family

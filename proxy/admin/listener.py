@@ -1,7 +1,6 @@
-"""The admin listener's answers: a page, health, readiness, metrics, status, and the request to stop.
+"""The admin listener: open from the start, with its answers loaded when somebody first asks for one.
 
-A web page of another origin gets nothing here, by the guards of the main listener, and no page at all can stop
-the proxy. Beyond loopback only the probes answer: a kubelet and Prometheus come to a pod's own address.
+They bring aiohttp and Prometheus' client, 20 MB and a quarter of a second, and many a proxy is never asked.
 """
 
 from __future__ import annotations
@@ -9,64 +8,26 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import replace
-from typing import TypedDict
+from importlib import import_module
+from typing import TYPE_CHECKING, cast
 
-from aiohttp import web
-
-from .. import __version__
-from ..client_aiohttp import request_head
+from ..auth.threads import in_thread
 from ..config import ListenAddress
-from ..errors import ConfigError, ProxyError, RequestRefused
-from ..model import BaseUrl, is_loopback
-from ..rules.guards import guard
-from ..rules.listener import Listener
-from .metrics import CONTENT_TYPE, Metrics
-from .page import SCRIPT, STYLE, Facts, page, parts, shown, title
-from .sign_in import SignInApi, sign_in_state
-from .watching import ServerWatch, moment
+from ..model import BaseUrl
+from .metrics import Metrics
+from .watching import ServerWatch
 
-PROBES = frozenset({"/healthz", "/readyz", "/metrics"})
-"""What other machines may read, where the listener can be reached from them."""
+if TYPE_CHECKING:
+    from .application import AdminApplication
 
-STOP = "/quitquitquit"
-"""The name that Envoy and cloud-sql-proxy gave to it, so that job templates know it."""
-
-RELOAD = "/reload"
-
-WRONG_SETTINGS = 422
-"""The answer to a reload whose settings are refused; its text tells what is wrong, a line each."""
-
-SECURITY_FIELDS = {
-    "Cache-Control": "no-store",
-    "Content-Security-Policy": (
-        "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; form-action 'self'; "
-        "base-uri 'none'; frame-ancestors 'none'"
-    ),
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "Referrer-Policy": "same-origin",  # with no-referrer, browsers send the page's own forms with Origin: null
-    "X-Content-Type-Options": "nosniff",
-}
-
-LONGEST_BODY = 4096
-"""Bytes; the largest body is a form with a key and two words."""
-
-CLOSING_SECONDS = 0.1
-"""How long answers of this listener get when the process ends: they are small."""
+MOST_HELD = 64 * 1024
+"""Bytes of a connection that are read before there is what reads them: more than any request here has."""
 
 Reload = Callable[[], Awaitable[str]]
 """Take the settings anew: what there is to say about it, or ConfigError with all that is wrong."""
 
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-JsonObject = dict[str, object]
-
-
-class Status(TypedDict):
-    """What /api/status answers."""
-
-    version: str
-    ready: bool
-    servers: list[JsonObject]
+Answering = Callable[[], asyncio.Protocol]
+"""Makes the protocol that answers on one connection."""
 
 
 class AdminListener:
@@ -79,12 +40,12 @@ class AdminListener:
         """What takes settings anew; without it the process has settings that cannot change."""
         self.url = ""
         """Its address once it answers; empty before, and where there is none."""
-        self._sign_in = SignInApi(lambda: self.watches)
-        self._metrics = metrics
-        self._stop = stop
-        self._address = ListenAddress("localhost", 0)
-        self._names = Listener.of("localhost", 0)
-        self._runner: web.AppRunner | None = None
+        self.metrics = metrics
+        self.stop = stop
+        self._servers: list[asyncio.Server] = []
+        self._visits: set[asyncio.Task[None]] = set()
+        self._application: AdminApplication | None = None
+        self._loading: asyncio.Task[Answering] | None = None
 
     def page_of(self, server: BaseUrl) -> str:
         """Where a person signs in to a server; empty where nobody can."""
@@ -94,25 +55,13 @@ class AdminListener:
     async def start(self, address: ListenAddress, sockets: Sequence[socket.socket]) -> None:
         """Answer on sockets that are bound to `address`."""
         port = sockets[0].getsockname()[1]
-        self._address = address
-        self._names = Listener.of(address.host, port)
-        application = web.Application(middlewares=[self._guarded], client_max_size=LONGEST_BODY)
-        application.on_response_prepare.append(_secure)
-        application.router.add_get("/", self._page)
-        application.router.add_get("/style.css", _file(STYLE, "text/css"))
-        application.router.add_get("/page.js", _file(SCRIPT, "text/javascript"))
-        application.router.add_get("/parts", self._parts)
-        application.router.add_get("/healthz", self._health)
-        application.router.add_get("/readyz", self._readiness)
-        application.router.add_get("/metrics", self._counts)
-        application.router.add_get("/api/status", self._status)
-        application.router.add_post(STOP, self._quit)
-        application.router.add_post(RELOAD, self._take_settings)
-        self._sign_in.add_routes(application.router)
-        self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=CLOSING_SECONDS)
-        await self._runner.setup()
+        loop = asyncio.get_running_loop()
+
+        def visitor() -> _Visitor:
+            return _Visitor(lambda arrived: self._receive(arrived, address, port))
+
         for bound in sockets:
-            await web.SockSite(self._runner, bound).start()
+            self._servers.append(await loop.create_server(visitor, sock=bound))
         # Whatever it listens on, the page is for this machine.
         name = address.host if address.is_loopback else "localhost"
         self.url = f"http://{ListenAddress(name, port)}"
@@ -123,119 +72,73 @@ class AdminListener:
 
     async def close(self) -> None:
         """Answer no more."""
-        if self._runner is not None:
-            await self._runner.cleanup()
-        await self._sign_in.close()
+        for server in self._servers:
+            server.close()
+        for visit in self._visits:
+            visit.cancel()
+        if self._loading is not None:
+            self._loading.cancel()
+        if self._application is not None:
+            await self._application.close()
 
-    @web.middleware
-    async def _guarded(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+    def _receive(self, visitor: _Visitor, address: ListenAddress, port: int) -> None:
+        if self._loading is None:
+            self._loading = asyncio.create_task(self._load(address, port))
+        visit = asyncio.create_task(_hand_over(visitor, self._loading))
+        self._visits.add(visit)
+        visit.add_done_callback(self._visits.discard)
+
+    async def _load(self, address: ListenAddress, port: int) -> Answering:
+        """Load the answers beside the exchanges, which go on meanwhile."""
         try:
-            self._check(request)
-            return await handler(request)
-        except ProxyError as error:
-            return web.Response(status=error.status, text=f"{error.message} {error.hint}".strip() + "\n")
-        except web.HTTPSeeOther as elsewhere:
-            return web.Response(status=elsewhere.status, headers={"Location": str(elsewhere.location)})
-        except web.HTTPException as refusal:
-            return web.Response(status=refusal.status, text=f"{refusal.reason}\n")
-
-    def _check(self, request: web.Request) -> None:
-        head, names = request_head(request), self._names
-        if not self._address.is_loopback and request.path in PROBES:
-            # Whatever they call the pod is right; a web page is still none of those who may ask.
-            names = replace(
-                names, authorities=names.authorities.union(map(bytes.lower, head.fields.get_all(b"host")))
-            )
-        elif not is_loopback(request.remote or ""):
-            raise RequestRefused("This is for the machine of the proxy alone.")
-        guard(head, names)
-        if request.path in {STOP, RELOAD} and b"origin" in head.fields:
-            raise RequestRefused("No web page may do this.", hint="Use the commands of fhir-auth-proxy.")
-
-    async def _page(self, _: web.Request) -> web.Response:
-        status = await self.status()
-        text = page(status, self._with_traffic(status), self._sign_in.key)
-        return web.Response(text=text, content_type="text/html")
-
-    async def _parts(self, _: web.Request) -> web.Response:
-        status = await self.status()
-        return web.json_response(
-            {"title": title(status), "parts": parts(self._with_traffic(status), self._sign_in.key)}
+            module = await in_thread(lambda: import_module(".application", __package__))
+        except OSError:  # no file could be opened just now; the next visitor has it tried again
+            self._loading = None
+            raise
+        self._application = application = cast(
+            "AdminApplication", module.AdminApplication(self, address, port)
         )
-
-    def _with_traffic(self, status: Status) -> list[Facts]:
-        return [
-            {**server, "traffic": shown(watch.traffic, watch.now)}
-            for server, watch in zip(status["servers"], self.watches, strict=True)
-        ]
-
-    async def _health(self, _: web.Request) -> web.Response:
-        return web.Response(text="alive\n")
-
-    async def _readiness(self, _: web.Request) -> web.Response:
-        whys = [why for why in await self._unready() if why]
-        return web.Response(status=503 if whys else 200, text="\n".join(whys or ["ready"]) + "\n")
-
-    async def _counts(self, _: web.Request) -> web.Response:
-        if self._metrics.refresh is not None:
-            await self._metrics.refresh()
-        return web.Response(body=self._metrics.text(), headers={"Content-Type": CONTENT_TYPE})
-
-    async def _status(self, _: web.Request) -> web.Response:
-        return web.json_response(await self.status())
-
-    async def _quit(self, _: web.Request) -> web.Response:
-        self._stop()
-        return web.Response(text="stopping\n")
-
-    async def _take_settings(self, _: web.Request) -> web.Response:
-        if self.reload is None:
-            raise RequestRefused("The settings of this proxy cannot change.", hint="Start it again.")
-        try:
-            return web.Response(text=await self.reload() + "\n")
-        except ConfigError as error:
-            return web.Response(status=WRONG_SETTINGS, text=f"{error.message} {error.hint}".strip() + "\n")
-
-    async def status(self) -> Status:
-        """The state of every server, for people and programs."""
-        whys = await self._unready()
-        servers = [
-            _server_status(number, watch, why)
-            for number, (watch, why) in enumerate(zip(self.watches, whys, strict=True), 1)
-        ]
-        return {"version": __version__, "ready": not any(whys), "servers": servers}
-
-    async def _unready(self) -> list[str]:
-        return list(await asyncio.gather(*(watch.unready() for watch in self.watches)))
+        return await application.start()
 
 
-def _server_status(number: int, watch: ServerWatch, why: str) -> JsonObject:
-    who, problem = watch.identity, watch.problem
-    return {
-        "number": number,
-        "base_url": str(watch.config.base_url),
-        "local_url": watch.local_url,
-        "method": watch.config.auth,
-        "ready": not why,
-        "why": why,
-        "account": who.account,
-        "application": who.application,
-        "tenant": who.tenant,
-        "token_valid_until": moment(who.expires_at),
-        "sign_in": sign_in_state(watch),
-        "warnings": [{"message": finding.message, "hint": finding.fix} for finding in watch.findings],
-        "last_problem": problem
-        and {"at": moment(problem.at), "message": problem.message, "hint": problem.hint},
-    }
+async def _hand_over(visitor: _Visitor, loading: asyncio.Task[Answering]) -> None:
+    try:
+        answering = await asyncio.shield(loading)
+    except BaseException:
+        visitor.transport.abort()
+        raise
+    if not visitor.transport.is_closing():
+        visitor.leave_to(answering())
 
 
-def _file(text: str, content_type: str) -> Handler:
-    async def answer(_: web.Request) -> web.StreamResponse:
-        return web.Response(text=text, content_type=content_type)
+class _Visitor(asyncio.Protocol):
+    """A connection until there is what answers on it.
 
-    return answer
+    Reading is not paused from the start: uvloop would read all the same.
+    """
 
+    transport: asyncio.Transport
 
-async def _secure(_: web.Request, response: web.StreamResponse) -> None:
-    response.headers.update(SECURITY_FIELDS)
-    response.headers["Server"] = "fhir-auth-proxy"
+    def __init__(self, receive: Callable[[_Visitor], None]) -> None:
+        self._receive = receive
+        self._held = bytearray()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Wait."""
+        # TCP sockets have such a one; uvloop's is no subclass of asyncio's.
+        self.transport = cast(asyncio.Transport, transport)
+        self._receive(self)
+
+    def data_received(self, data: bytes) -> None:
+        """Hold what comes meanwhile."""
+        self._held += data
+        if len(self._held) > MOST_HELD:
+            self.transport.pause_reading()
+
+    def leave_to(self, protocol: asyncio.Protocol) -> None:
+        """Let another protocol have the connection, from its first byte on."""
+        self.transport.set_protocol(protocol)
+        protocol.connection_made(self.transport)
+        self.transport.resume_reading()
+        if self._held:
+            protocol.data_received(bytes(self._held))

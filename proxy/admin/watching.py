@@ -12,17 +12,17 @@ from datetime import UTC, datetime
 
 from ..auth import (
     Authenticator,
+    Desk,
     Gate,
     Holding,
     Invitation,
-    PersonalAuthenticator,
     Seams,
     Start,
     desk_of,
     opened_desk_of,
 )
+from ..auth.earlier_run import may_be_kept
 from ..auth.identities import PERSON_METHODS, configured
-from ..auth.token_caches import may_be_kept
 from ..config import ServerConfig
 from ..errors import ConfigError, ProxyError, RequestRefused, SignInRequired
 from ..model import Credentials, FinishedExchange, Rejection
@@ -152,7 +152,7 @@ class ServerWatch:
         gate = self._authenticator
         return gate.findings if isinstance(gate, Gate) and self.is_signed_in else ()
 
-    async def desk(self) -> PersonalAuthenticator:
+    async def desk(self) -> Desk:
         """Where a person signs in; raises why none can."""
         with self._remembering():
             return await opened_desk_of(self._authenticator)

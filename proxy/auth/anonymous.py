@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from ..config import ServerConfig
 from ..model import Credentials, Rejection
+from .seams import Authenticator, Seams
 
 
 class AnonymousAuthenticator:
@@ -14,3 +16,8 @@ class AnonymousAuthenticator:
 
     async def close(self) -> None:
         """Nothing is under way, ever."""
+
+
+def anonymous(_config: ServerConfig, _seams: Seams) -> Authenticator:
+    """No credentials."""
+    return AnonymousAuthenticator()

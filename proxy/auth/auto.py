@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import copy
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from urllib.parse import urlsplit
 
 from ..config import AuthMethod, ServerConfig
@@ -26,6 +27,7 @@ from ..rules.scopes import other_scopes
 from .anonymous import AnonymousAuthenticator
 from .authorities import Authority, asks_for_entra, authority
 from .identities import APP_METHODS, IDENTITIES, configured
+from .methods import made
 from .seams import Authenticator, Explain, Holding, Probe, Seams, Versatile
 
 Make = Callable[[AuthMethod, Probe], Authenticator]
@@ -267,6 +269,15 @@ class AutoAuthenticator:
             )
         words, hint = _WORDS.get(status, ("neither answers a FHIR read nor asks for a sign-in", NAME_IT))
         return AuthenticationFailed(f"{base_url} answers {status}: it {words}.", hint=hint)
+
+
+def auto(config: ServerConfig, seams: Seams) -> Authenticator:
+    """What the server asks for, by the methods that there are."""
+
+    def make(method: AuthMethod, probe: Probe) -> Authenticator:
+        return made(method, config.model_copy(update={"auth": method}), replace(seams, probe=probe))
+
+    return AutoAuthenticator(config, seams, make)
 
 
 class _Unable:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import webbrowser
 from collections.abc import Mapping
 
 DISPLAYS = ("BROWSER", "DISPLAY", "WAYLAND_DISPLAY", "WSL_DISTRO_NAME")
@@ -18,6 +17,8 @@ class SystemBrowser:
         """Show a page; False where no browser could be started. It may block."""
         if not has_display(sys.platform, os.environ):
             return False  # Or a text browser would take the terminal.
+        import webbrowser  # noqa: PLC0415  few starts open one
+
         try:
             return webbrowser.open(url, new=2)
         except (OSError, webbrowser.Error):

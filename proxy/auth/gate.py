@@ -10,9 +10,8 @@ from ..errors import AuthenticationFailed
 from ..model import Credentials, Rejection
 from ..rules.accounts import account_of, refused_by_name, refused_by_policy
 from ..rules.tokens import Claims, Finding, token_findings, unverified_claims
-from .auto import AutoAuthenticator
 from .identities import PERSON_METHODS
-from .seams import Authenticator, Explain, Holding, Seams, Versatile
+from .seams import Authenticator, Choosing, Explain, Holding, Seams, Versatile
 
 _log = logging.getLogger(__name__)
 _UNSEEN = Credentials(b"")
@@ -66,7 +65,7 @@ class Gate:
     @property
     def _method(self) -> AuthMethod:
         """The way to sign in that is in use, also where `auto` has chosen it."""
-        return self.inner.method if isinstance(self.inner, AutoAuthenticator) else self._config.auth
+        return self.inner.method if isinstance(self.inner, Choosing) else self._config.auth
 
     def _look(self, credentials: Credentials | None) -> None:
         self._seen = credentials

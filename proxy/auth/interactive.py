@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from ..config import ServerConfig
 from ..errors import ProxyError
+from ..tcp_listener import LOOPBACK_ADDRESSES
 from .entra import Entra
 from .flows import CodeFlow, Invitation, Start
 from .person import Announce
-from .receiver import LOOPBACK, Receiver
 from .seams import Browser
 from .sources import AccessToken
 from .threads import in_thread
+
+if TYPE_CHECKING:
+    from .receiver import Receiver
 
 
 class BrowserWay:
@@ -26,7 +30,7 @@ class BrowserWay:
     def __init__(self, config: ServerConfig, browser: Browser, entra: Entra) -> None:
         # Inside a container, what is published does not arrive on loopback.
         is_published = config.allow_remote and config.redirect_port and not config.listen.is_loopback
-        self._hosts = (config.listen.host,) if is_published else LOOPBACK
+        self._hosts = (config.listen.host,) if is_published else LOOPBACK_ADDRESSES
         self._port = config.redirect_port
         self._browser = browser
         self._entra = entra
@@ -34,7 +38,7 @@ class BrowserWay:
 
     async def sign_in(self, start: Start, announce: Announce) -> AccessToken:
         """The token of whoever signs in."""
-        receiver = Receiver(self._hosts, self._port)
+        receiver = (await in_thread(_receivers))(self._hosts, self._port)
         await receiver.start()
         opening = None
         try:
@@ -69,3 +73,9 @@ class BrowserWay:
 
 def _invitation(words: str, receiver: Receiver) -> Invitation:
     return Invitation(f"{words} at {receiver.redirect_uri}", receiver.redirect_uri, method="interactive")
+
+
+def _receivers() -> type[Receiver]:
+    from .receiver import Receiver  # noqa: PLC0415  it brings aiohttp, 0.1 s, and few sign in by a browser
+
+    return Receiver

@@ -24,6 +24,7 @@ from typing import Protocol
 
 from ..errors import ConfigError
 from ..rules.accounts import Account
+from .earlier_run import ENCRYPTED, FILE
 from .keeping import Serializable, Tokens
 from .keyring import Keyring, KeyringMissing
 from .private_file import PrivateFile, make_folder
@@ -32,7 +33,7 @@ FORMAT = 1
 LOCK_SECONDS = 8.0
 """How long another process may hold the lock; Entra ID answers within one. After that both go on."""
 
-FILE, ENCRYPTED, LOCK = ".json", ".secret", ".lock"
+LOCK = ".lock"
 
 _ACCOUNTS, _REFRESH_TOKENS = "Account", "RefreshToken"
 _SECTIONS = (_ACCOUNTS, _REFRESH_TOKENS, "IdToken", "AppMetadata")

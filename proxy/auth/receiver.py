@@ -16,9 +16,7 @@ from html import escape
 from aiohttp import web
 
 from ..errors import ConfigError
-
-LOOPBACK = ("127.0.0.1", "::1")
-"""Both, since a browser may take either for `localhost`."""
+from ..tcp_listener import LOOPBACK_ADDRESSES
 
 FREE_PORT_ATTEMPTS = 8
 """A port that is free on 127.0.0.1 is rarely taken on ::1."""
@@ -42,7 +40,7 @@ _PAGE_FIELDS = {
 class Receiver:
     """Listens at `redirect_uri` until closed; takes one answer, the one that carries the right state."""
 
-    def __init__(self, hosts: Sequence[str] = LOOPBACK, port: int = 0) -> None:
+    def __init__(self, hosts: Sequence[str] = LOOPBACK_ADDRESSES, port: int = 0) -> None:
         self._hosts = hosts
         self._port = port
         self._runner: web.AppRunner | None = None

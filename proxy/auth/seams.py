@@ -6,9 +6,11 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
+from ..config import AuthMethod
 from ..errors import AuthenticationFailed
 from ..model import Challenge, Credentials, Rejection, ResponseHead
 from .clock import Clock
+from .flows import Invitation, Start
 
 Probe = Callable[[], Awaitable[ResponseHead]]
 """One read of the server without credentials: the head of its answer."""
@@ -58,6 +60,49 @@ class Versatile(Protocol):
 
         None where the tokens come from elsewhere and are for one audience alone.
         """
+
+
+@runtime_checkable
+class Choosing(Authenticator, Protocol):
+    """An Authenticator that becomes another one, once the server has said what it wants."""
+
+    method: AuthMethod
+    """The method that was made for the server's answer; `auto` before, and where none was."""
+
+    @property
+    def chosen(self) -> Authenticator | None:
+        """The method that the server asks for; None before that is known."""
+
+    async def choose(self) -> None:
+        """Ask the server what it wants, unless that is known; raises why nothing can be done."""
+
+
+@runtime_checkable
+class Desk(Authenticator, Protocol):
+    """An Authenticator whose person can sign in, think better of it, and sign out, at any time."""
+
+    @property
+    def invitation(self) -> Invitation | None:
+        """What the person has to do now; None while nobody is asked, and until the sign-in has begun."""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether a sign-in is under way."""
+
+    async def sign_in(self, start: Start) -> None:
+        """Begin, or begin again in another way, and wait for the end; raises what says why nobody signed in."""
+
+    async def resume(self) -> None:
+        """Go on as whoever an earlier run has kept; raises why not, without asking anybody."""
+
+    async def invited(self) -> None:
+        """Wait until the person is told what to do."""
+
+    async def cancel(self) -> None:
+        """End the sign-in that is under way, if there is one; whoever waits for it gets SignInRequired."""
+
+    async def sign_out(self) -> None:
+        """Forget the person and their tokens; requests that come meanwhile get SignInRequired."""
 
 
 async def unasked() -> ResponseHead:

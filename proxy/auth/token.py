@@ -23,6 +23,7 @@ from ..rules.challenges import stated_error
 from ..rules.tokens import Claims, claim_moment, unverified_claims
 from .cache import FAILURE_PAUSE
 from .clock import Clock
+from .seams import Authenticator, Seams
 
 NEAR_EXPIRY = 60.0
 """Seconds before its expiry from which a file is read for every request, whatever `stat` says of it."""
@@ -212,6 +213,11 @@ class TokenAuthenticator:
             + (f": {said}" if said else "."),
             hint=f"{made_for} {self._place.remedy}".strip(),
         )
+
+
+def token(config: ServerConfig, seams: Seams) -> Authenticator:
+    """A token that is given; ConfigError names what is missing."""
+    return TokenAuthenticator(config, seams.clock)
 
 
 def _stamp(status: os.stat_result) -> tuple[int, ...]:

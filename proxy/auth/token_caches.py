@@ -11,8 +11,9 @@ from ..config import ServerConfig
 from ..errors import AuthenticationFailed, ConfigError
 from .authorities import Authority
 from .clock import Clock
+from .earlier_run import ENCRYPTED, FILE
 from .keeping import Keeping, Place
-from .kept import ENCRYPTED, FILE, Kept, Warn, store_path
+from .kept import Kept, Warn, store_path
 from .keyring import Keyring, KeyringMissing
 from .private_file import PrivateFile, state_folder
 from .seal import seal_of
@@ -36,14 +37,6 @@ def personal_place(config: ServerConfig, clock: Clock, tell: Tell) -> Place | No
         return _in_redis(config, clock, "person")
     kind = ON_THIS_MACHINE[config.token_cache]
     return None if kind is None else partial(kind, config, tell)
-
-
-def may_be_kept(config: ServerConfig) -> bool:
-    """Whether an earlier run may have left a person's sign-in; nothing is opened to see whose."""
-    if config.token_cache not in ON_THIS_MACHINE:
-        return True
-    suffix = SUFFIXES.get(config.token_cache, "")
-    return bool(suffix) and any(state_folder(os.environ).glob(f"*{suffix}"))
 
 
 def app_place(config: ServerConfig, clock: Clock) -> Place | None:
@@ -135,6 +128,3 @@ ON_THIS_MACHINE: Mapping[str, _Kept | None] = {
     "none": None,
 }
 """Where a person's sign-ins are kept, by the setting's value; any other is the URL of a Redis."""
-
-SUFFIXES: Mapping[str, str] = {"auto": ENCRYPTED, "encrypted": ENCRYPTED, "file": FILE}
-"""The names' ends of what is kept on this machine."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import stat
 import sys
-import tomllib
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
@@ -184,6 +183,8 @@ def _is_private_group(group_id: int, user_id: int) -> bool:
 
 
 def _read_file(path: Path) -> Layer:
+    import tomllib  # noqa: PLC0415  many a start has no file
+
     try:
         # Windows editors put a byte order mark before UTF-8, which is no TOML.
         with path.open(encoding="utf-8-sig") as file:

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import json
+import sys
+
 from ..config import Config
 from ..serving import serve
 from .event_loop import run
 from .logs import set_up_logging
 from .options import read_settings, settings_command
 from .terminal import announce, has_terminal, terminal_seams
-from .worker import worker_command
+
+WORKER = (
+    "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
+    f"from {__package__}.worker import serve_supervisor; serve_supervisor(int(sys.argv[2]))"
+)
+"""A process that finds the modules that this one finds, wherever it was started."""
 
 
 @settings_command(
@@ -37,3 +45,8 @@ def command(base_url: str | None, config_file: str | None, **flags: object) -> N
             worker_command=worker_command(),
         )
     )
+
+
+def worker_command() -> list[str]:
+    """The words that start a worker; the number of its end of the channel follows them."""
+    return [sys.executable, "-P", "-c", WORKER, json.dumps(sys.path)]

@@ -2,26 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import signal
 import socket
-import sys
 
 from ..workers import work
 from .event_loop import run
 from .logs import set_up_logging
 from .terminal import terminal_seams
-
-START = (
-    "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
-    f"from {__name__} import serve_supervisor; serve_supervisor(int(sys.argv[2]))"
-)
-"""A process that finds the modules that this one finds, wherever it was started."""
-
-
-def worker_command() -> list[str]:
-    """The words that start a worker; the number of its end of the channel follows them."""
-    return [sys.executable, "-P", "-c", START, json.dumps(sys.path)]
 
 
 def serve_supervisor(descriptor: int) -> None:

@@ -6,7 +6,6 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from itertools import combinations
 from types import MappingProxyType
 
@@ -142,6 +141,8 @@ def _strangers(layers: Sequence[Layer]) -> Iterator[str]:
 
 
 def _unknown(key: str, found: Found, known: Mapping[str, Setting]) -> str:
+    from difflib import get_close_matches  # noqa: PLC0415  for a mistake alone
+
     near = get_close_matches(key.lower().replace("-", "_"), known, n=1)
     hint = ""
     if near:

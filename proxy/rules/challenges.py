@@ -26,14 +26,15 @@ MAX_QUOTED = 300
 """Characters of the server's own words that are passed on to a person."""
 
 _TOKEN = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"  # noqa: S105  RFC 9110 section 5.6.2
-# RFC 9110 section 5.6.4, less the control characters that a terminal would obey (C0, DEL, C1)
-_CLEAN = r"\t\x20-\x7e\xa0-\U0010ffff"
-_QUOTED = rf'"((?:(?!["\\])[{_CLEAN}]|\\[{_CLEAN}])*+)"'
+# RFC 9110 section 5.6.4, less the control characters that a terminal would obey (C0, DEL, C1); named by what is left
+# out, since a class with all of Unicode takes 3 ms to compile
+_CLEAN = r"[^\x00-\x08\x0a-\x1f\x7f-\x9f]"
+_QUOTED = rf'"((?:(?!["\\]){_CLEAN}|\\{_CLEAN})*+)"'
 
 _BETWEEN = re.compile(r"[ \t,]*")
 _NAME = re.compile(rf"({_TOKEN})[ \t]*=[ \t]*")
 _QUOTED_VALUE = re.compile(_QUOTED)
-_BARE_VALUE = re.compile(rf'(?:(?![ \t,"])[{_CLEAN}])+')
+_BARE_VALUE = re.compile(rf'(?:(?![ \t,"]){_CLEAN})+')
 _SCHEME = re.compile(rf"({_TOKEN})(?=[ \t,]|\Z)")
 _TOKEN68 = re.compile(r"[ \t]+[A-Za-z0-9\-._~+/]+=*(?=[ \t]*(?:,|\Z))")
 _UNREADABLE = re.compile(r'(?:[^",]|"(?:[^"\\]|\\.)*+")*+', re.DOTALL)

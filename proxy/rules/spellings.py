@@ -16,6 +16,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import chain
 from operator import itemgetter
 
@@ -129,9 +130,15 @@ def _either_bytes(patterns: Iterable[bytes]) -> bytes:
 def _text(text: str, level: int, *, ignore_case: bool = False) -> _Pieces:
     pieces = _Pieces()
     for character in text:
-        plain, encoded = forms(character, level)
-        pieces += _token([*plain, *encoded], ignore_case=ignore_case)
+        pieces += _written(character, level, ignore_case)
     return pieces
+
+
+@cache
+def _written(character: str, level: int, ignore_case: bool) -> _Pieces:
+    """One character in all of its forms: a start asks ten times for each."""
+    plain, encoded = forms(character, level)
+    return _token([*plain, *encoded], ignore_case=ignore_case)
 
 
 def _after_scheme(level: int) -> _Pieces:

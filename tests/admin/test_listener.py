@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 import pytest
 from aiohttp import ClientSession
 
-from proxy.admin.listener import SECURITY_FIELDS
+from proxy.admin.application import SECURITY_FIELDS
 from proxy.sandbox import Sandbox
 from proxy.sandbox.tenant import SECRET, SERVICE
 

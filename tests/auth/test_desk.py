@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from proxy.auth import PersonalAuthenticator, Seams, Start, authenticator, desk_of, opened_desk_of
+from proxy.auth import Desk, Seams, Start, authenticator, desk_of, opened_desk_of
 from proxy.config import ServerConfig
 from proxy.errors import ConfigError, SignInRequired
 from proxy.sandbox.tenant import MEMBER, OTHER_MEMBER, Hang, Tenant
@@ -29,11 +29,11 @@ async def settings(person_settings: Settings) -> Settings:
     return lambda **changes: person_settings(**{"auth": "interactive", **changes})
 
 
-async def who(tenant: Tenant, desk: PersonalAuthenticator) -> str:
+async def who(tenant: Tenant, desk: Desk) -> str:
     return tenant.verify(await token_of(desk), BASE_URL).upn
 
 
-async def invited(desk: PersonalAuthenticator, start: Start) -> asyncio.Task[None]:
+async def invited(desk: Desk, start: Start) -> asyncio.Task[None]:
     """A sign-in that has begun."""
     signing_in = asyncio.create_task(desk.sign_in(start))
     await asyncio.sleep(0)  # from here on the invitation to another way is withdrawn
@@ -41,14 +41,14 @@ async def invited(desk: PersonalAuthenticator, start: Start) -> asyncio.Task[Non
     return signing_in
 
 
-DeskFor = Callable[[ServerConfig, Seams], Awaitable[PersonalAuthenticator]]
+DeskFor = Callable[[ServerConfig, Seams], Awaitable[Desk]]
 
 
 @pytest.fixture
 async def desk_for(tenant: Tenant) -> AsyncIterator[DeskFor]:
     async with AsyncExitStack() as stack:
 
-        async def desk_for(config: ServerConfig, seams: Seams) -> PersonalAuthenticator:
+        async def desk_for(config: ServerConfig, seams: Seams) -> Desk:
             desk = await opened_desk_of(authenticator(config, seams))
             stack.push_async_callback(desk.close)
             return desk

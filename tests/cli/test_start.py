@@ -41,3 +41,18 @@ def test_listener_answers_before_what_few_requests_need_is_loaded() -> None:
     )
 
     assert (done.stdout, done.stderr) == ("421 []\n", "")
+
+
+LATE = {
+    *("aiohttp", "jinja2", "msal", "prometheus_client", "requests", "rich", "webbrowser"),
+    *("proxy.admin.application", "proxy.admin.exposition", "proxy.admin.page", "proxy.cli.worker"),
+    *("proxy.auth.auto", "proxy.auth.entra", "proxy.auth.personal", "proxy.auth.receiver"),
+    *("proxy.doctor", "proxy.sandbox", "proxy.tracing.collector", "proxy.workers"),
+}
+
+
+def test_command_that_serves_is_loaded_without_what_few_starts_need() -> None:
+    script = f"import sys, proxy.cli.run; print(sorted({LATE!r} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+
+    assert (done.stdout, done.stderr) == ("[]\n", "")
