@@ -44,11 +44,20 @@ class Parser(Protocol):
         """Let a running exchange end within `timeout` seconds, then cut it."""
 
 
+class Parsers(Protocol):
+    """Makes the parser of a connection."""
+
+    def parser(
+        self, connection: ClientConnection, transport: asyncio.Transport, limits: ClientLimits
+    ) -> Parser:
+        """What parses the requests of a connection from now on."""
+
+
 class Keeper(Protocol):
     """Who has the connections of a listener."""
 
-    def parser(self, connection: ClientConnection, transport: asyncio.Transport) -> Parser:
-        """What parses the requests of a connection that are not plain."""
+    def want_parser(self, connection: ClientConnection) -> None:
+        """Have `parse_by` called, at once or soon: a request has come that is not plain."""
 
     def closed(self, connection: ClientConnection) -> None:
         """Take note that a connection is gone."""
@@ -75,6 +84,7 @@ class ClientConnection(asyncio.Protocol):
         "_surplus",
         "_timer",
         "_tool",
+        "_unparsed",
         "writing_paused",
     )
 
@@ -99,6 +109,7 @@ class ClientConnection(asyncio.Protocol):
         self._surplus = b""
         # From the first one on that is not plain.
         self._parser: Parser | None = None
+        self._unparsed = b""
         self._head_limit: HeadLimit | None = None
 
     # What the event loop calls.
@@ -129,11 +140,17 @@ class ClientConnection(asyncio.Protocol):
         if self._timer is None or self._tool is None:
             return
         self._timer.received(data)
-        if self._parser is None:
+        if self._head_limit is None:
             self._head_limit = HeadLimit(self._tool)
-            self._parser = self._keeper.parser(self, self._tool)
-        if self._head_limit is not None and self._head_limit.takes(data):
+            self._keeper.want_parser(self)
+        if not self._head_limit.takes(data):
+            return
+        if self._parser is not None:
             self._parser.data_received(data)
+        else:
+            self._unparsed += data
+            if len(self._unparsed) > SMALL:
+                self._tool.pause_reading()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop the exchange that nobody waits for, and tell that there is room for another connection."""
@@ -183,6 +200,16 @@ class ClientConnection(asyncio.Protocol):
         if self._tool is not None:
             self._tool.abort()
 
+    def parse_by(self, parsers: Parsers) -> None:
+        """Have parsed what is not plain, and all that follows it."""
+        if self._tool is None:
+            return
+        self._parser = parsers.parser(self, self._tool, self._limits)
+        unparsed, self._unparsed = self._unparsed, b""
+        if unparsed:
+            self._tool.resume_reading()
+            self._parser.data_received(unparsed)
+
     # The end of the connection.
 
     def close(self) -> None:
@@ -197,7 +224,8 @@ class ClientConnection(asyncio.Protocol):
 
     def hang_up(self) -> None:
         """Close, unless a request is being answered."""
-        if self._tool is not None and not self._is_exchanging and self._plain is None:
+        is_idle = not self._is_exchanging and self._plain is None and not self._unparsed
+        if self._tool is not None and is_idle:
             self._tool.close()
 
     async def shutdown(self, timeout: float) -> None:  # noqa: ASYNC109  (as aiohttp's parser has it)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 from importlib import import_module
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, cast
 
+from .auth.threads import in_thread
 from .client import ClientAnswer, ClientRequest
-from .client_connection import ClientConnection, Parser
+from .client_connection import ClientConnection
 from .client_limits import SurplusConnection
 from .config import ListenAddress
+from .errors import ConfigError
 from .forwarding import Site, forward
 from .service import Service
 from .tcp_listener import bound_sockets
@@ -19,6 +22,8 @@ from .upstream.probing import input_of
 
 if TYPE_CHECKING:
     from .client_aiohttp import AiohttpServer
+
+logger = logging.getLogger(__name__)
 
 BACKLOG = 1024
 """Connections that wait to be accepted: a thousand tools may start at once."""
@@ -157,6 +162,8 @@ class _Front:
         self.connections: set[ClientConnection] = set()
         self._site = site
         self._aiohttp: AiohttpServer | None = None
+        self._loading: asyncio.Task[None] | None = None
+        self._unparsed: list[ClientConnection] = []
         self._is_empty = asyncio.Event()
         self._is_empty.set()
 
@@ -174,11 +181,29 @@ class _Front:
         """Serve by another service from the next request on."""
         self.service, self._site = service, site
 
-    def parser(self, connection: ClientConnection, transport: asyncio.Transport) -> Parser:
-        """What parses the requests of a connection that are not plain: aiohttp, loaded for the first of them."""
-        if self._aiohttp is None:
-            self._aiohttp = import_module(".client_aiohttp", __package__).AiohttpServer()
-        return self._aiohttp.parser(connection, transport, self._site.limits)
+    def want_parser(self, connection: ClientConnection) -> None:
+        """Have a connection parsed by aiohttp, which is loaded beside the exchanges when it is first needed."""
+        if self._aiohttp is not None:
+            connection.parse_by(self._aiohttp)
+            return
+        self._unparsed.append(connection)
+        if self._loading is None:
+            self._loading = asyncio.create_task(self._load())
+
+    async def _load(self) -> None:
+        try:
+            module = await in_thread(lambda: import_module(".client_aiohttp", __package__))
+            self._aiohttp = cast("AiohttpServer", module.AiohttpServer())
+        except (ImportError, OSError, ConfigError) as error:  # no file could be opened just now, say
+            logger.error("aiohttp could not be loaded: %s", type(error).__name__)  # noqa: TRY400  (which may quote paths)
+        finally:
+            self._loading = None
+            unparsed, self._unparsed = self._unparsed, []
+        for connection in unparsed:
+            if self._aiohttp is not None:
+                connection.parse_by(self._aiohttp)
+            else:
+                connection.abort()
 
     def closed(self, connection: ClientConnection) -> None:
         """Take note that a connection is gone."""
@@ -191,6 +216,8 @@ class _Front:
 
         After `seconds`, or at `cut`, whatever is left is cut.
         """
+        if self._loading is not None:
+            await asyncio.wait({self._loading})
         for connection in self.connections:
             connection.take_no_more()
         waits = {asyncio.ensure_future(self._is_empty.wait()), asyncio.ensure_future(cut.wait())}
