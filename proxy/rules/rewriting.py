@@ -132,16 +132,19 @@ class _Downwards(_Rewriting):
         texts = theirs.around_usual(data)
         if texts is None or len(data) - len(texts[-1]) > end:
             return super()._replaced(data, end)
-        last = texts.pop()[: end - len(data) or None]
+        last = texts.pop()
+        if end < len(data):
+            last = last[: end - len(data)]
         if not texts:
             return last, end
         written = theirs.usual
         local = self._url_map.address_down(written, self._local_base)
-        # Each becomes local but those, few in most bodies, whose place has to be asked for and is none.
+        # Each becomes local, but for the few whose place has to be asked for and turns out to be none.
         pieces = [local] * (2 * len(texts))
         pieces[::2] = texts
-        ends = list(accumulate(map(len, texts)))
-        for index in [index for index, text in enumerate(texts) if not text.endswith(self._usual)]:
+        asked = [index for index, text in enumerate(texts) if not text.endswith(self._usual)]
+        ends = list(accumulate(map(len, texts))) if asked else ()
+        for index in asked:
             start = ends[index] + index * len(written)
             if index and pieces[2 * index - 1] is local:
                 self._value = start - len(texts[index])
