@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
 
 import pytest
 from yarl import URL
@@ -182,3 +182,93 @@ async def test_what_has_been_sent_reaches_a_tool_that_reads_late(monkeypatch: py
         await stopping
 
     assert received > size - 65536
+
+
+# Requests that are not plain, before aiohttp is loaded
+
+NOT_PLAIN = b"GET /Patient/%d HTTP/1.1\r\nHost: %b\r\nAccept: a\r\nAccept: b\r\n\r\n"
+
+
+class Loading:
+    """Loads aiohttp's side when it is let, or fails to."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.begun = asyncio.Event()
+        self.go_on = asyncio.Event()
+        self.failures: list[Exception] = []
+        self._load = listening.in_thread
+        monkeypatch.setattr(listening, "in_thread", self)
+
+    async def __call__(self, function: Callable[[], object]) -> object:
+        self.begun.set()
+        await self.go_on.wait()
+        if self.failures:
+            raise self.failures.pop()
+        return await self._load(function)
+
+
+async def connected(proxy: Proxy) -> tuple[asyncio.StreamReader, asyncio.StreamWriter, bytes]:
+    url = URL(proxy.url)
+    reader, writer = await asyncio.open_connection("127.0.0.1", url.port)
+    return reader, writer, url.authority.encode()
+
+
+async def test_requests_in_pieces_wait_for_aiohttp_and_hold_up_no_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    loading = Loading(monkeypatch)
+    async with (
+        byte_server(answering(OK, OK, OK)) as fake,
+        proxy_before(f"http://127.0.0.1:{fake.port}") as proxy,
+    ):
+        reader, writer, authority = await connected(proxy)
+        request = NOT_PLAIN % (1, authority)
+        writer.write(request[:20])
+        await loading.begun.wait()
+        plain = Tool(proxy)
+        plain.send()
+        assert (await plain.head()).startswith(b"HTTP/1.1 200 OK")
+        writer.write(request[20:])
+        await asyncio.sleep(0.01)
+        loading.go_on.set()
+
+        assert (await reader.readuntil(b"\r\n\r\nok")).startswith(b"HTTP/1.1 200 OK")
+        plain.leave()
+        writer.close()
+
+
+async def test_stop_answers_what_waits_for_aiohttp(monkeypatch: pytest.MonkeyPatch) -> None:
+    loading = Loading(monkeypatch)
+    async with byte_server(answering(OK)) as fake, proxy_before(f"http://127.0.0.1:{fake.port}") as proxy:
+        reader, writer, authority = await connected(proxy)
+        writer.write(NOT_PLAIN % (1, authority))
+        await loading.begun.wait()
+        stopping = asyncio.create_task(proxy.stop(10))
+        await asyncio.sleep(0.01)
+        loading.go_on.set()
+
+        answer = await reader.readuntil(b"\r\n\r\nok")
+        assert answer.startswith(b"HTTP/1.1 200 OK")
+        assert b"\r\nConnection: close\r\n" in answer
+        await stopping
+        writer.close()
+
+
+async def test_load_that_fails_cuts_who_waits_and_is_tried_again(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    loading = Loading(monkeypatch)
+    loading.failures.append(OSError("too many open files"))
+    loading.go_on.set()
+    async with byte_server(answering(OK)) as fake, proxy_before(f"http://127.0.0.1:{fake.port}") as proxy:
+        first, writer, authority = await connected(proxy)
+        writer.write(NOT_PLAIN % (1, authority))
+        with suppress(ConnectionError):
+            assert not await first.read()
+        writer.close()
+        second, writer, authority = await connected(proxy)
+        writer.write(NOT_PLAIN % (2, authority))
+
+        assert (await second.readuntil(b"\r\n\r\nok")).startswith(b"HTTP/1.1 200 OK")
+        writer.close()
+    assert "aiohttp could not be loaded: OSError" in caplog.text
