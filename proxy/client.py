@@ -79,7 +79,7 @@ class ClientRequest(Protocol):
 
     @property
     def is_read(self) -> bool:
-        """Whether all of the body has been taken."""
+        """Whether no byte of the body is still to come on the connection."""
 
     def pieces(self) -> AsyncIterator[bytes]:
         """The body as it comes.
@@ -228,20 +228,24 @@ class ClientAnswer:
                 framing = b"Transfer-Encoding: chunked\r\n"
             else:
                 self._closes = True
-        await self._write(b"".join(self._head_parts(head, framing)), 0)
+        await self._write(0, b"".join(self._head_parts(head, framing)))
 
     async def feed(self, pieces: Iterable[bytes]) -> None:
         """Write pieces of the body, and wait while the client is slower than the server."""
         for piece in pieces:
-            await self._write(
-                b"%x\r\n%b\r\n" % (len(piece), piece) if self._is_chunked else piece, len(piece)
-            )
+            size = len(piece)
+            if self._is_chunked and size <= JOINED:
+                await self._write(size, b"%x\r\n%b\r\n" % (size, piece))
+            elif self._is_chunked:
+                await self._write(size, b"%x\r\n" % size, piece, b"\r\n")
+            else:
+                await self._write(size, piece)
 
     async def finish(self, pieces: Iterable[bytes]) -> None:
         """Write the last pieces and the end of the body."""
         await self.feed(pieces)
         if self._is_chunked:
-            await self._write(b"0\r\n\r\n", 0)
+            await self._write(0, b"0\r\n\r\n")
 
     def close(self) -> None:
         """Take no other request on this connection: what follows this one may be a part of it."""
@@ -269,9 +273,9 @@ class ClientAnswer:
         parts.append(b"Connection: close\r\n\r\n" if self._closes else b"\r\n")
         return parts
 
-    async def _write(self, data: bytes, body_bytes: int) -> None:
+    async def _write(self, body_bytes: int, *parts: bytes) -> None:
         self.sent_bytes += body_bytes
-        self._outlet.write(data)
+        self._outlet.write(*parts)
         if self._outlet.writing_paused:
             await self._outlet.drained()
 

@@ -11,6 +11,7 @@ import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from functools import lru_cache
+from time import monotonic
 
 import httptools
 
@@ -42,8 +43,8 @@ class PlainRequest:
     __slots__ = (
         "_body",
         "_limits",
-        "_more",
-        "_taken",
+        "_piece_at",
+        "_whole",
         "content_length",
         "head",
         "keep_alive",
@@ -59,8 +60,8 @@ class PlainRequest:
         self.received_bytes = 0
         self._limits = limits
         self._body: list[bytes] = []
-        self._taken = 0
-        self._more = Bell()
+        self._whole = Bell()
+        self._piece_at = monotonic()
 
     @property
     def is_received(self) -> bool:
@@ -69,8 +70,8 @@ class PlainRequest:
 
     @property
     def is_read(self) -> bool:
-        """Whether all of the body has been taken."""
-        return self._taken == self.content_length
+        """Whether all of the body has come: what has is held, and no part of it can be taken for a request."""
+        return self.is_received
 
     def feed(self, data: bytes) -> bytes:
         """Take bytes that have come; those after the body."""
@@ -79,15 +80,18 @@ class PlainRequest:
         if piece:
             self._body.append(piece)
             self.received_bytes += len(piece)
-            self._more.ring()
+            self._piece_at = monotonic()
+            if self.is_received:
+                self._whole.ring()
         return surplus
 
     async def pieces(self) -> AsyncIterator[bytes]:
         """The body in one piece."""
         while not self.is_received:
-            if not await self._more.rings_within(self._limits.upload):
+            remaining = self._piece_at + self._limits.upload - monotonic()
+            if remaining <= 0:
                 raise upload_stopped(self._limits)
-        self._taken = self.received_bytes
+            await self._whole.rings_within(remaining)
         yield self._body[0] if len(self._body) == 1 else b"".join(self._body)
 
 

@@ -192,6 +192,13 @@ def cut(draw: st.DrawFn) -> list[bytes]:
 @example(pieces=[b"GET /Patient/1 HTTP/1.1\r\nHost: %h\r\nAccept: x\r\n\r\n", LAST])
 @example(pieces=[b"GET /Patient/1 HTTP/1.1\r\nHost: %h\r\n\r\n" * 3 + LAST])
 @example(
+    pieces=[
+        b"GET /Patient/1 HTTP/1.1\r\nHost: %%h\r\nOrigin: null\r\nContent-Length: %d\r\n\r\n%b"
+        % (len(BODY), BODY),
+        LAST,
+    ]
+)
+@example(
     pieces=[b"PUT /Patient/1 HTTP/1.1\r\nHost: %%h\r\nContent-Length: %d\r\n\r\n" % len(BODY), BODY, LAST]
 )
 @example(pieces=[b"PUT /Patient/1 HTTP/1.1\r\nHost: %%h\r\nContent-Length: %d\r\n\r\n" % len(BODY), BODY[:9]])
