@@ -129,8 +129,10 @@ class ClientConnection(asyncio.Protocol):
         if self._surplus:
             self._surplus += data
             return
+        if self._is_leaving and self._parser is None:
+            return
         if self._is_plain:
-            request = None if self._is_leaving else plain_request(data, self, self._limits)
+            request = plain_request(data, self, self._limits)
             if request is not None:
                 self._plain = request
                 self._run = run = Run(self._answer_plain(request))
@@ -281,7 +283,11 @@ class ClientConnection(asyncio.Protocol):
         answer = ClientAnswer(request)
         answer.close()
         error = InternalError("The proxy itself failed; its log says where.")
-        await answer.send(*outcome(error, accept=request.head.fields.text(b"accept")))
+        try:
+            await answer.send(*outcome(error, accept=request.head.fields.text(b"accept")))
+        except ConnectionError:
+            self.abort()
+            return None
         return answer
 
     async def _answer_plain(self, request: PlainRequest) -> None:

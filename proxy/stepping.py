@@ -55,7 +55,7 @@ class Bell:
 
         def give_up() -> None:
             nonlocal is_late
-            is_late = True
+            is_late = self.go_on is not None  # unless it has been rung just now
             self.ring()
 
         timer = asyncio.get_running_loop().call_later(seconds, give_up)

@@ -31,7 +31,7 @@ from .pool import Pool
 from .timeouts import Timeouts
 from .tls import tls_context
 from .tunnel import Tunnel, tunnel_for
-from .writing import RequestMessage, request_message
+from .writing import request_message
 
 __all__ = ["MAX_CONNECTIONS", "Answer", "Timeouts", "Tunnel", "Upstream", "tls_context", "tunnel_for"]
 
@@ -78,25 +78,19 @@ class Upstream:
         started = perf_counter()
         message = request_message(head, body_exists=body is not None)
         max_idle = math.inf if message.idempotent else self._timeouts.fresh
-        connection = self._pool.reusable(max_idle) or await self._pool.acquire(max_idle)
-        try:
-            if body is None:  # as `_exchanged` does it, without another coroutine
-                arrival = connection.send_whole(message, b"")
-                try:
-                    if not arrival.is_there:
-                        await arrival.bell
-                except BaseException:
-                    connection.give_up(arrival)
+        while True:
+            connection = self._pool.reusable(max_idle) or await self._pool.acquire(max_idle)
+            try:
+                if body is None or isinstance(body, bytes):
+                    answer = await connection.exchange_whole(message, body or b"")
+                else:
+                    answer = await connection.exchange(message, body)
+                break
+            except StaleConnectionError:
+                # The server had closed the connection before it saw the request; a new one is never stale.
+                if not message.idempotent:
                     raise
-                answer = arrival.answer
-            else:
-                answer = await _exchanged(connection, message, body)
-        except StaleConnectionError:
-            if not message.idempotent:
-                raise
-            # The server had closed the connection before it saw the request.
-            connection = await self._pool.acquire(0)
-            answer = await _exchanged(connection, message, body)
+                max_idle = 0
         answer.waited = answer.begun_at - started
         return answer
 
@@ -109,18 +103,3 @@ class Upstream:
         await self._dialer.dial(connection)
         logger.debug("A new connection to %s; %d were open before it.", self._where, self._pool.size)
         return connection
-
-
-async def _exchanged(
-    connection: Connection, message: RequestMessage, body: AsyncIterator[bytes] | bytes | None
-) -> Answer:
-    if body is not None and not isinstance(body, bytes):
-        return await connection.exchange(message, body)
-    arrival = connection.send_whole(message, body or b"")
-    try:
-        if not arrival.is_there:
-            await arrival.bell
-    except BaseException:
-        connection.give_up(arrival)
-        raise
-    return arrival.answer

@@ -107,25 +107,29 @@ class Connection(asyncio.Protocol):
         try:
             return await self._upload_until(arrival, message, body)
         except BaseException:
-            self.give_up(arrival)
+            self._give_up(arrival)
             raise
 
-    def send_whole(self, message: RequestMessage, body: bytes) -> Arrival:
-        """Send a request whose body is at hand; a small answer arrives when all of it is there.
+    async def exchange_whole(self, message: RequestMessage, body: bytes) -> Answer:
+        """Send a request whose body is at hand and wait for its answer, for all of it where it is small.
 
-        Raises BadRequest where the body is not as long as announced, and StaleConnectionError or
-        UpstreamUnreachable where the connection is closed. Who does not wait for what arrives gives it up.
+        Raises as `exchange` does.
         """
         if len(body) != message.length:
+            self.abort()
             raise BadRequest("The request's body is not as long as its Content-Length.")
         arrival = self._begin(message, body)
-        self._arrives_whole = True
+        self._arrives_whole = self._request_done = True
         self._body_begun = message.framing is not NO_BODY
-        self._request_done = True
-        return arrival
+        try:
+            if not arrival.is_there:
+                await arrival.bell
+            return arrival.answer
+        except BaseException:
+            self._give_up(arrival)
+            raise
 
-    def give_up(self, arrival: Arrival) -> None:
-        """Close the connection, if an exchange is still under way."""
+    def _give_up(self, arrival: Arrival) -> None:
         # An answer that was complete at once has given the connection back: it may be another's by now.
         if self._arrival is arrival:
             self.abort()

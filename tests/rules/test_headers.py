@@ -233,3 +233,34 @@ def test_no_connection_bound_challenge_is_left(parts: list[bytes]) -> None:
     assert not {b"Negotiate", b"NTLM x"} & {
         part.strip() for part in left.replace(b'k="v, NTLM"', b"").split(b",")
     }
+
+
+KNOWN = st.sampled_from(
+    [
+        b"Date",
+        b"ETag",
+        b"Set-Cookie",
+        b"Server",
+        b"X-A",
+        b"x-a",
+        b"Cache-Control",
+        b"Keep-Alive",
+        b"WWW-Authenticate",
+    ]
+)
+LINES = st.lists(st.tuples(KNOWN, st.sampled_from([b"1", b"NTLM", b'Basic realm="a"'])), max_size=6)
+OPTIONS = st.lists(
+    st.tuples(st.just(b"Connection"), st.sampled_from([b"keep-alive", b"close", b"X-A", b"x-a, date"])),
+    max_size=2,
+)
+
+
+@given(LINES, OPTIONS, st.booleans())
+def test_each_line_crosses_by_itself_whatever_heads_came_before(
+    lines: list[tuple[bytes, bytes]], options: list[tuple[bytes, bytes]], keep_challenges: bool
+) -> None:
+    crossed = response_fields(Fields((*options, *lines)), keep_challenges=keep_challenges)
+    alone = [line for one in lines for line in to_tool(*options, one, keep_challenges=keep_challenges)]
+
+    assert tuple(alone) == to_tool(*options, *lines, keep_challenges=keep_challenges)
+    assert crossed.shape.names == tuple(name.lower() for name, _ in crossed.lines)
