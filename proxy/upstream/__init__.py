@@ -31,7 +31,7 @@ from .pool import Pool
 from .timeouts import Timeouts
 from .tls import tls_context
 from .tunnel import Tunnel, tunnel_for
-from .writing import request_message
+from .writing import RequestMessage, request_message
 
 __all__ = ["MAX_CONNECTIONS", "Answer", "Timeouts", "Tunnel", "Upstream", "tls_context", "tunnel_for"]
 
@@ -78,21 +78,23 @@ class Upstream:
         started = perf_counter()
         message = request_message(head, body_exists=body is not None)
         max_idle = math.inf if message.idempotent else self._timeouts.fresh
-        while True:
-            connection = self._pool.reusable(max_idle) or await self._pool.acquire(max_idle)
-            try:
-                if body is None or isinstance(body, bytes):
-                    answer = await connection.exchange_whole(message, body or b"")
-                else:
-                    answer = await connection.exchange(message, body)
-                break
-            except StaleConnectionError:
-                # The server had closed the connection before it saw the request; a new one is never stale.
-                if not message.idempotent:
-                    raise
-                max_idle = 0
+        try:
+            answer = await self._exchanged(message, body, max_idle)
+        except StaleConnectionError:
+            # The server had closed the connection before it saw the request; a new one is never stale.
+            if not message.idempotent:
+                raise
+            answer = await self._exchanged(message, body, 0)
         answer.waited = answer.begun_at - started
         return answer
+
+    async def _exchanged(
+        self, message: RequestMessage, body: AsyncIterator[bytes] | bytes | None, max_idle: float
+    ) -> Answer:
+        connection = self._pool.reusable(max_idle) or await self._pool.acquire(max_idle)
+        if body is None or isinstance(body, bytes):
+            return await connection.exchange_whole(message, body or b"")
+        return await connection.exchange(message, body)
 
     async def close(self) -> None:
         """Close all connections, with whatever runs on them."""

@@ -124,10 +124,10 @@ class Connection(asyncio.Protocol):
         try:
             if not arrival.is_there:
                 await arrival.bell
-            return arrival.answer
         except BaseException:
             self._give_up(arrival)
             raise
+        return arrival.answer
 
     def _give_up(self, arrival: Arrival) -> None:
         # An answer that was complete at once has given the connection back: it may be another's by now.
