@@ -328,7 +328,7 @@ class ClientConnection(asyncio.Protocol):
         """Close when the body is there, or soon: closing before it is read would reset and lose the answer."""
         if self._tool is None:
             return
-        if request.is_received:
+        if request.is_read:
             self._tool.close()
         elif not self._is_leaving:
             asyncio.get_running_loop().call_later(FAREWELL_SECONDS, self._tool.close)

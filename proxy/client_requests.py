@@ -64,14 +64,9 @@ class PlainRequest:
         self._piece_at = monotonic()
 
     @property
-    def is_received(self) -> bool:
-        """Whether all of the body has come."""
-        return self.received_bytes == self.content_length
-
-    @property
     def is_read(self) -> bool:
         """Whether all of the body has come: what has is held, and no part of it can be taken for a request."""
-        return self.is_received
+        return self.received_bytes == self.content_length
 
     def feed(self, data: bytes) -> bytes:
         """Take bytes that have come; those after the body."""
@@ -81,13 +76,13 @@ class PlainRequest:
             self._body.append(piece)
             self.received_bytes += len(piece)
             self._piece_at = monotonic()
-            if self.is_received:
+            if self.is_read:
                 self._whole.ring()
         return surplus
 
     async def pieces(self) -> AsyncIterator[bytes]:
         """The body in one piece."""
-        while not self.is_received:
+        while not self.is_read:
             remaining = self._piece_at + self._limits.upload - monotonic()
             if remaining <= 0:
                 raise upload_stopped(self._limits)

@@ -115,14 +115,17 @@ class Fields:
         return shape
 
     @property
+    def _added(self) -> tuple[Line, ...]:
+        """The lines behind those of the base."""
+        return self.lines if self._base is None else self.lines[len(self._base.lines) :]
+
+    @property
     def block(self) -> bytes:
         """The lines as they are written, or were read, each with its end."""
         block = self._block
         if block is None:
-            base, lines = self._base, self.lines
-            block = b""
-            if base is not None:
-                block, lines = base.block, lines[len(base.lines) :]
+            base, lines = self._base, self._added
+            block = base.block if base is not None else b""
             if lines:
                 block = b"%b%b\r\n" % (block, b"\r\n".join(map(_line, lines)))
             self._block = block
@@ -135,7 +138,7 @@ class Fields:
         if base is None or self._block is not None:
             return (self.block,)
         parts: list[bytes] = [base.block]
-        for name, value in self.lines[len(base.lines) :]:
+        for name, value in self._added:
             parts += (name, b": ", value, b"\r\n")
         return tuple(parts)
 
@@ -144,11 +147,8 @@ class Fields:
         """Whether a name or value holds what would end its line, or a string: CR, LF or NUL."""
         is_cut = self._is_cut
         if is_cut is None:
-            base, lines = self._base, self.lines
-            is_cut = False
-            if base is not None:
-                is_cut, lines = base.is_cut, lines[len(base.lines) :]
-            for name, value in lines:
+            is_cut = self._base is not None and self._base.is_cut
+            for name, value in self._added:
                 told = name + value
                 # `find` is far cheaper than `in`, which tries an integer first and makes an error of it.
                 if told.find(b"\r") >= 0 or told.find(b"\n") >= 0 or told.find(b"\0") >= 0:

@@ -81,19 +81,19 @@ class Pacing:
 
     async def turn(self, patience: Patience) -> Turn:
         """Wait until a request may be sent; ProxyUnavailable where that takes longer than its patience."""
-        now = self._clock.time()
-        is_free = self._pace.has_room and not self._queue and not self._pace.pause(now)
-        if self._longest is not None and not is_free:
+        free = self.free_turn()
+        if free is not None:
+            return free
+        if self._longest is not None:
             try:
                 await self._wait(patience)
             except BaseException:
                 self._call_next()  # It may have been called, and the turn must not be lost.
                 raise
-            now = self._clock.time()
         self._pace.begin()
         if self._pace.has_room:
             self._call_next()
-        return Turn(self, now)
+        return Turn(self, self._clock.time())
 
     def may_repeat(self, patience: Patience) -> bool:
         """Whether a request may be sent again after the pause that is kept; it is counted."""

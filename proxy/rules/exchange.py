@@ -28,7 +28,7 @@ from .bodies import BodyPath
 from .capabilities import is_smart_configuration, security_remover
 from .challenges import parse_challenges, wanted_claims
 from .coding import accept_encoding, acceptable, decoder
-from .correlation import REQUEST_ID_FIELD, id_lines
+from .correlation import id_lines
 from .echoes import without_token
 from .guards import guard, guard_line
 from .headers import (
@@ -292,7 +292,7 @@ class Exchange:
         if crossing.holds_urls and rules.rewrites:
             fields = _mapped(fields, RESPONSE_URL_FIELDS, self._location_down)
             fields = _mapped(fields, RESPONSE_LINK_FIELDS, self._link_down)
-        coding = _coding(head.fields) if crossing.is_coded else ""
+        coding = _coding(head.fields)
         path = self._response_path(head, coding)
         if path is not None:
             fields = transformed(fields, DECODED_VOUCHING_FIELDS if coding else VOUCHING_FIELDS)
@@ -300,8 +300,7 @@ class Exchange:
             fields = not_modified(fields, self._head.fields.text(b"if-none-match"))
         if coding:
             fields = varying(fields)
-        if self._request_id and not crossing.names_request:
-            fields = fields.adding((REQUEST_ID_FIELD, self._request_id))
+        fields = fields.adding(*id_lines(head.fields, self._request_id))
         fields = shared(fields, self._head.fields, rules.listener)
         return _counted(ResponseHead(head.status, head.reason, fields), self.attempts), path
 

@@ -293,14 +293,11 @@ class Crossing:
     __slots__ = (
         "_has_challenges",
         "_has_connection",
-        "_has_connections",
         "_names",
         "_ours",
         "_pick",
         "_shape",
         "holds_urls",
-        "is_coded",
-        "names_request",
     )
 
     def __init__(self, shape: Shape, dropped: frozenset[bytes]) -> None:
@@ -312,30 +309,25 @@ class Crossing:
         self._names = frozenset(shape.names[place] for place in kept)
         self._ours: tuple[Line, ...] = SECURITY_FIELDS if b"cache-control" in shape.places else _UNCACHED
         self._pick = picker(kept)
-        self._shape = Shape(tuple([shape.names[place] for place in kept] + [name for name, _ in self._ours]))
+        self._shape: Shape | None = Shape(
+            tuple([shape.names[place] for place in kept] + [name for name, _ in self._ours])
+        )
         self._has_connection = b"connection" in shape.places
-        self._has_connections = len(shape.places.get(b"connection", ())) > 1
         self._has_challenges = b"www-authenticate" in self._names
         self.holds_urls = not (RESPONSE_URL_FIELDS | RESPONSE_LINK_FIELDS).isdisjoint(shape.places)
-        self.is_coded = b"content-encoding" in shape.places
-        self.names_request = b"x-request-id" in shape.places
 
     def crossed(self, fields: Fields) -> Fields:
         """What goes to the tool of fields with these names, ours at the end."""
-        lines = self._pick(fields.lines)
-        if self._has_connections or (self._has_connection and fields.get(b"connection") != b"keep-alive"):
+        lines, shape = self._pick(fields.lines), self._shape
+        if self._has_connection and fields.get_all(b"connection") != (b"keep-alive",):
             named = _named_by_connection(fields)
             if not named.isdisjoint(self._names):
                 lines = tuple(line for line in lines if line[0].lower() not in named)
-                return Fields(self._less_connection_bound(lines) + self._ours)
+                shape = None
         if self._has_challenges:
-            return Fields(self._less_connection_bound(lines) + self._ours)
-        return Fields(lines + self._ours, shape=self._shape)
-
-    def _less_connection_bound(self, lines: tuple[Line, ...]) -> tuple[Line, ...]:
-        if not self._has_challenges:
-            return lines
-        return tuple(line for line in map(_less_connection_bound, lines) if line is not None)
+            lines = tuple(line for line in map(_less_connection_bound, lines) if line is not None)
+            shape = None
+        return Fields(lines + self._ours, shape=shape)
 
 
 def _with_challenges(shape: Shape) -> Crossing:

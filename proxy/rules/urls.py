@@ -93,7 +93,7 @@ class UrlMap:
         """
         if not target.startswith(b"/"):
             return b"", target  # `*` of OPTIONS, and the absolute form, which no server but a proxy gets
-        if (
+        if (  # as almost every one is
             target.startswith(self._below)
             and target.find(b"?") < 0
             and not target.startswith(self._marked_below)

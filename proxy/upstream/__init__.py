@@ -66,7 +66,7 @@ class Upstream:
     async def send(self, head: RequestHead, body: AsyncIterator[bytes] | bytes | None = None) -> Answer:
         """Send a request whose fields are complete, and wait for the final answer.
 
-        A small one is there as a whole, of any other its head; one to a body that streams is never waited for.
+        A small one is there as a whole, of any other its head; where the body streams up, always the head alone.
 
         The body goes out by the `Content-Length` in the fields, which it has to keep, or else chunked. It
         is not read any more when this returns or raises. An answer that comes before its end is delivered,

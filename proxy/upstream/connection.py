@@ -7,8 +7,8 @@ would become the answer to the next one, some other patient's: it closes the con
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from typing import Protocol, cast
+from collections.abc import AsyncIterator, Callable, Generator
+from typing import Any, Protocol, cast
 
 from ..errors import BadRequest, ProxyError, UpstreamProtocolError, UpstreamTimeout, UpstreamUnreachable
 from ..stepping import Bell
@@ -34,25 +34,26 @@ class Keeper(Protocol):
 
 
 class Arrival:
-    """The head of an answer, or why there is none: one waits at its bell until it is there."""
+    """The head of an answer, or why there is none: one waits for it."""
 
-    __slots__ = ("_answer", "_error", "bell", "is_there")
+    __slots__ = ("_answer", "_bell", "_error", "is_there")
 
     def __init__(self) -> None:
         self._answer: Answer | None = None
         self._error: BaseException | None = None
-        self.bell = Bell()
+        self._bell = Bell()
         self.is_there = False
 
     def come(self, answer: Answer | None, error: BaseException | None = None) -> None:
         """Whoever waits may go on before this returns."""
         if not self.is_there:
             self._answer, self._error, self.is_there = answer, error, True
-            self.bell.ring()
+            self._bell.ring()
 
-    @property
-    def answer(self) -> Answer:
-        """What has come; raises what came in its place."""
+    def __await__(self) -> Generator[Any, None, Answer]:
+        """The answer; raises what came in its place."""
+        if not self.is_there:
+            yield from self._bell.__await__()
         if self._answer is None:
             raise self._error or asyncio.CancelledError
         return self._answer
@@ -122,12 +123,10 @@ class Connection(asyncio.Protocol):
         self._arrives_whole = self._request_done = True
         self._body_begun = message.framing is not NO_BODY
         try:
-            if not arrival.is_there:
-                await arrival.bell
+            return await arrival
         except BaseException:
             self._give_up(arrival)
             raise
-        return arrival.answer
 
     def _give_up(self, arrival: Arrival) -> None:
         # An answer that was complete at once has given the connection back: it may be another's by now.
@@ -261,9 +260,7 @@ class Connection(asyncio.Protocol):
         upload = self._loop.create_task(self._upload(message, body))
         upload.add_done_callback(pass_on)
         try:
-            if not arrival.is_there:
-                await arrival.bell
-            return arrival.answer
+            return await arrival
         finally:
             if not upload.done():
                 upload.cancel()
