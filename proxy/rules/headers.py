@@ -291,8 +291,8 @@ class Crossing:
     """Which of an answer's lines go to the tool, by their names, and what they get from us."""
 
     __slots__ = (
+        "_connections",
         "_has_challenges",
-        "_has_connection",
         "_names",
         "_ours",
         "_pick",
@@ -312,14 +312,15 @@ class Crossing:
         self._shape: Shape | None = Shape(
             tuple([shape.names[place] for place in kept] + [name for name, _ in self._ours])
         )
-        self._has_connection = b"connection" in shape.places
+        self._connections = shape.places.get(b"connection", ())
         self._has_challenges = b"www-authenticate" in self._names
         self.holds_urls = not (RESPONSE_URL_FIELDS | RESPONSE_LINK_FIELDS).isdisjoint(shape.places)
 
     def crossed(self, fields: Fields) -> Fields:
         """What goes to the tool of fields with these names, ours at the end."""
         lines, shape = self._pick(fields.lines), self._shape
-        if self._has_connection and fields.get_all(b"connection") != (b"keep-alive",):
+        places = self._connections
+        if places and (len(places) > 1 or fields.lines[places[0]][1] != b"keep-alive"):
             named = _named_by_connection(fields)
             if not named.isdisjoint(self._names):
                 lines = tuple(line for line in lines if line[0].lower() not in named)
