@@ -91,18 +91,20 @@ class Fields:
     Names are given to the methods in lower case.
     """
 
-    __slots__ = ("_base", "_block", "_is_cut", "_shape", "comes_again", "lines")
+    __slots__ = ("_added", "_base", "_block", "_is_cut", "_shape", "comes_again", "lines")
 
     def __init__(
         self, lines: tuple[Line, ...] = (), block: bytes | None = None, shape: Shape | None = None
     ) -> None:
         """Take lines with what is known of them: the bytes that they were read from, each with its end; their names."""
         self.lines = lines
-        # Found when first asked for. `_base` are the first of the lines, whose block may be known.
+        # Found when first asked for. `_base` are the first of the lines, whose block may be
+        # known, and `_added` those behind them.
         self._shape = shape
         self._block = block
         self._is_cut: bool | None = None
         self._base: Fields | None = None
+        self._added = lines
         self.comes_again = False
         """Whether whoever reads the same lines again gives this same object for them."""
 
@@ -113,11 +115,6 @@ class Fields:
         if shape is None:
             shape = self._shape = _shape_of(self.lines)
         return shape
-
-    @property
-    def _added(self) -> tuple[Line, ...]:
-        """The lines behind those of the base."""
-        return self.lines if self._base is None else self.lines[len(self._base.lines) :]
 
     @property
     def block(self) -> bytes:
@@ -196,7 +193,7 @@ class Fields:
     def adding(self, *lines: Line) -> Fields:
         """These lines with more at the end."""
         fields = Fields(self.lines + lines, None, self.shape.extended(tuple(map(_name, lines))))
-        fields._base = self
+        fields._base, fields._added = self, lines
         return fields
 
     @classmethod
