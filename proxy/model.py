@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from ipaddress import IPv6Address, ip_address
-from typing import TypeVar, dataclass_transform
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from .errors import ProxyError
@@ -29,7 +28,6 @@ __all__ = [
     "Rejection",
     "RequestHead",
     "ResponseHead",
-    "frozen_value",
     "is_loopback",
 ]
 
@@ -42,19 +40,11 @@ _BRACKETED = re.compile(r"\[[0-9A-Fa-f:.]+\](?::[0-9]*)?")
 _PATH = re.compile(r"(?:[A-Za-z0-9._~!$&'()*+,;=:@/-]|%[0-9A-Fa-f]{2})*")
 
 
-T = TypeVar("T")
+# Every exchange makes several of the values below that are not `frozen`: at run time it would cost 1,500 instructions a
+# field, and mypyc leaves dataclasses their own `__init__`. They are never changed all the same.
 
 
-@dataclass_transform(frozen_default=True, field_specifiers=(field,))
-def frozen_value(cls: type[T]) -> type[T]:
-    """A frozen dataclass with slots that every exchange makes several of.
-
-    That nobody changes one is for the type checker to see: at run time it would cost 1,500 instructions a field.
-    """
-    return dataclass(slots=True, unsafe_hash=True)(cls)
-
-
-@frozen_value
+@dataclass(slots=True, unsafe_hash=True)
 class RequestHead:
     """The head of a request: method, target as sent, fields, whether a body follows, and its HTTP version."""
 
@@ -65,7 +55,7 @@ class RequestHead:
     version: tuple[int, int] = (1, 1)
 
 
-@frozen_value
+@dataclass(slots=True, unsafe_hash=True)
 class ResponseHead:
     """The head of a final response (2xx to 5xx)."""
 
@@ -199,7 +189,7 @@ class Classified:
         return f"{self.interaction} {self.resource_type} {self.operation}".rstrip().replace("  ", " ")
 
 
-@frozen_value
+@dataclass(slots=True, unsafe_hash=True)
 class FinishedExchange:
     """An exchange when it is over; nothing in it is patient data."""
 

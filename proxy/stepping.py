@@ -9,11 +9,14 @@ that is waited for, asyncio's own, a task takes the rest over, from where it is.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Awaitable, Callable, Coroutine, Generator
 from typing import Any, final
 
 Steps = Coroutine[Any, Any, None]
 """What is run; by its type anything may be waited for in it."""
+
+_is_in_run = False
+"""Whether the innermost coroutine that is being carried on is one of a Run, and no task."""
 
 
 @final
@@ -34,7 +37,7 @@ class Bell:
 
     def __await__(self) -> Generator[Any, None, None]:
         """Wait until it is rung the next time."""
-        if asyncio.current_task() is None:
+        if _is_in_run:
             yield self
             return
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -96,19 +99,40 @@ class Run:
             self._move(asyncio.CancelledError())
 
     def _move(self, error: BaseException | None = None) -> None:
+        global _is_in_run  # asyncio's own note of it, current_task, costs more than all the rest
         steps = self._steps
-        self._bell, self._is_moving = None, True
+        was_in_run = _is_in_run
+        self._bell, self._is_moving, _is_in_run = None, True, True
         try:
             awaited = steps.send(None) if error is None else steps.throw(error)
         except (StopIteration, asyncio.CancelledError):
             return
         finally:
-            self._is_moving = False
+            self._is_moving, _is_in_run = False, was_in_run
         if type(awaited) is Bell:
             self._bell = awaited
             awaited.go_on = self._move
         else:
             self._task = asyncio.get_running_loop().create_task(_Rest(steps, awaited))
+
+
+@final
+class Pieces:
+    """An async iterator of what `following` gives, until that is None: mypyc compiles no async generator."""
+
+    __slots__ = ("_following",)
+
+    def __init__(self, following: Callable[[], Awaitable[bytes | None]]) -> None:
+        self._following = following
+
+    def __aiter__(self) -> Pieces:
+        return self
+
+    async def __anext__(self) -> bytes:
+        piece = await self._following()
+        if piece is None:
+            raise StopAsyncIteration
+        return piece
 
 
 async def in_task() -> None:

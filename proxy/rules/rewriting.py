@@ -14,7 +14,7 @@ import re
 from collections.abc import Callable, Iterator
 from functools import lru_cache
 from itertools import accumulate
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from .called_by_server import IN_JSON, IN_XML, PatchReading, refuse_what_is_called
 from .json_places import JsonPlaces, usual_writing
@@ -53,7 +53,7 @@ class _Rewriting:
 
     __slots__ = ("_before", "_held", "_pattern")
 
-    _LOOK_BACK = BEFORE
+    _LOOK_BACK: ClassVar[int] = BEFORE
     """Bytes before a match that `_before_match` gives."""
 
     def __init__(self, pattern: Pattern) -> None:
@@ -184,7 +184,7 @@ class _Upwards(_Rewriting):
 
     __slots__ = ("_called", "_url_map")
 
-    _LOOK_BACK = 512
+    _LOOK_BACK: ClassVar[int] = 512
     """Enough for an element's name, and in a JSON Patch for the path before the value."""
 
     def __init__(self, url_map: UrlMap, called: re.Pattern[bytes] | None = None) -> None:

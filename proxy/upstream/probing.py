@@ -6,23 +6,19 @@ import asyncio
 import select
 import socket
 import ssl
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-if hasattr(select, "poll"):
 
-    def input_of(descriptor: int) -> Callable[[], bool]:
-        """Asks whether bytes, or the end, have arrived at a socket without being read yet."""
-        poll = select.poll()
-        poll.register(descriptor, select.POLLIN)
-        return lambda: bool(poll.poll(0))
-
-else:  # Windows, whose select takes any descriptor; elsewhere it fails from 1024 on
-
-    def input_of(descriptor: int) -> Callable[[], bool]:
-        """Asks whether bytes, or the end, have arrived at a socket without being read yet."""
+def input_of(descriptor: int) -> Callable[[], bool]:
+    """Asks whether bytes, or the end, have arrived at a socket without being read yet."""
+    if sys.platform == "win32":  # where select takes any descriptor; elsewhere it fails from 1024 on
         return lambda: bool(select.select([descriptor], [], [], 0)[0])
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN)
+    return lambda: bool(poll.poll(0))
 
 
 def end_is_signed(transport: asyncio.Transport) -> bool:

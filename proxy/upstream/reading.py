@@ -9,13 +9,14 @@ that is most of what reading costs.
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from enum import Enum
 
 import httptools
 
 from ..errors import UpstreamProtocolError
 from ..fields import Fields, Shape
-from ..model import ResponseHead, frozen_value
+from ..model import ResponseHead
 
 MAX_HEAD_BYTES = 64 * 1024
 """Bytes of a response's head together with the 1xx responses before it.
@@ -116,7 +117,7 @@ class ResponseReader:
         """Take what the connection received; the bytes of the body that were in it."""
         if self.head is None:
             data = self._read_heads(data)
-            if not data or self.head is None:
+            if not data:
                 return b""
         if self._end is _LENGTH:
             size = len(data)
@@ -315,7 +316,7 @@ class ResponseReader:
         )
 
 
-@frozen_value
+@dataclass(slots=True, unsafe_hash=True)
 class _UsualFraming:
     """Where one Content-Length stands, and a Connection if there is one; nothing else frames the body."""
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from enum import Enum
 
-from ..model import RequestHead, frozen_value
+from ..model import RequestHead
 
 LAST_CHUNK = b"0\r\n\r\n"
 """The end of a chunked body without trailers (RFC 9112 section 7.1)."""
@@ -29,7 +30,7 @@ class Framing(Enum):
 NO_BODY, BY_LENGTH, CHUNKED = Framing
 
 
-@frozen_value
+@dataclass(slots=True, unsafe_hash=True)
 class RequestMessage:
     """A request as it goes out: the bytes of its head and how its body follows."""
 
