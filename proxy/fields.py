@@ -21,7 +21,6 @@ MOST_LONGER = 8
 """Ways of adding lines that are remembered of a shape: the proxy's own are few."""
 
 _NO_PLACES: tuple[int, ...] = ()
-_line = b": ".join
 _name = itemgetter(0)
 
 
@@ -121,23 +120,23 @@ class Fields:
         """The lines as they are written, or were read, each with its end."""
         block = self._block
         if block is None:
-            base, lines = self._base, self._added
-            block = base.block if base is not None else b""
-            if lines:
-                block = b"%b%b\r\n" % (block, b"\r\n".join(map(_line, lines)))
-            self._block = block
+            block = self._block = b"".join(self._written())
         return block
 
     @property
-    def parts(self) -> tuple[bytes, ...]:
+    def parts(self) -> list[bytes]:
         """What the block is joined of, for whoever joins it with more."""
+        return self._written() if self._block is None and self._base is not None else [self.block]
+
+    def _written(self) -> list[bytes]:
         base = self._base
-        if base is None or self._block is not None:
-            return (self.block,)
-        parts: list[bytes] = [base.block]
+        parts = [] if base is None else [base.block]
         for name, value in self._added:
-            parts += (name, b": ", value, b"\r\n")
-        return tuple(parts)
+            parts.append(name)
+            parts.append(b": ")
+            parts.append(value)
+            parts.append(b"\r\n")
+        return parts
 
     @property
     def is_cut(self) -> bool:

@@ -40,28 +40,47 @@ _BRACKETED = re.compile(r"\[[0-9A-Fa-f:.]+\](?::[0-9]*)?")
 _PATH = re.compile(r"(?:[A-Za-z0-9._~!$&'()*+,;=:@/-]|%[0-9A-Fa-f]{2})*")
 
 
-# Every exchange makes several of the values below that are not `frozen`: at run time it would cost 1,500 instructions a
-# field, and mypyc leaves dataclasses their own `__init__`. They are never changed all the same.
+# Every exchange makes several of the values below that are not `frozen` and write their own `__init__`: freezing costs
+# 1,500 instructions a field, and mypyc does not compile what `dataclass` makes. They are never changed all the same.
 
 
-@dataclass(slots=True, unsafe_hash=True)
+@dataclass(slots=True, unsafe_hash=True, init=False)
 class RequestHead:
     """The head of a request: method, target as sent, fields, whether a body follows, and its HTTP version."""
 
     method: str
     target: bytes
     fields: Fields
-    body_exists: bool = False
-    version: tuple[int, int] = (1, 1)
+    body_exists: bool
+    version: tuple[int, int]
+
+    def __init__(
+        self,
+        method: str,
+        target: bytes,
+        fields: Fields,
+        body_exists: bool = False,
+        version: tuple[int, int] = (1, 1),
+    ) -> None:
+        self.method = method
+        self.target = target
+        self.fields = fields
+        self.body_exists = body_exists
+        self.version = version
 
 
-@dataclass(slots=True, unsafe_hash=True)
+@dataclass(slots=True, unsafe_hash=True, init=False)
 class ResponseHead:
     """The head of a final response (2xx to 5xx)."""
 
     status: int
     reason: bytes
     fields: Fields
+
+    def __init__(self, status: int, reason: bytes, fields: Fields) -> None:
+        self.status = status
+        self.reason = reason
+        self.fields = fields
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +208,7 @@ class Classified:
         return f"{self.interaction} {self.resource_type} {self.operation}".rstrip().replace("  ", " ")
 
 
-@dataclass(slots=True, unsafe_hash=True)
+@dataclass(slots=True, unsafe_hash=True, init=False)
 class FinishedExchange:
     """An exchange when it is over; nothing in it is patient data."""
 
@@ -209,8 +228,32 @@ class FinishedExchange:
     """How often the request was made up for the server."""
     request_id: str
     failed: ProxyError | None
-    account: str = ""
+    account: str
     """The storage account that it was with; empty for the server."""
+
+    def __init__(
+        self,
+        classified: Classified | None,
+        status: int,
+        received_bytes: int,
+        sent_bytes: int,
+        seconds: float,
+        upstream_seconds: float | None,
+        attempts: int,
+        request_id: str,
+        failed: ProxyError | None,
+        account: str = "",
+    ) -> None:
+        self.classified = classified
+        self.status = status
+        self.received_bytes = received_bytes
+        self.sent_bytes = sent_bytes
+        self.seconds = seconds
+        self.upstream_seconds = upstream_seconds
+        self.attempts = attempts
+        self.request_id = request_id
+        self.failed = failed
+        self.account = account
 
     @property
     def kind(self) -> str:

@@ -31,24 +31,27 @@ REREAD = frozenset({"token_file", "federated_token_file", "client_secret_file"})
 
 
 class Running:
-    """How many exchanges run; `idle` while none does."""
+    """How many exchanges run."""
 
     def __init__(self) -> None:
-        self.count = 0
-        self.idle = asyncio.Event()
-        self.idle.set()
+        self._count = 0
+        self._idle: asyncio.Event | None = None
 
     def begin(self) -> None:
         """One more runs."""
-        if not self.count:
-            self.idle.clear()
-        self.count += 1
+        self._count += 1
 
     def end(self) -> None:
         """One has ended."""
-        self.count -= 1
-        if not self.count:
-            self.idle.set()
+        self._count -= 1
+        if self._idle is not None and not self._count:
+            self._idle.set()
+
+    async def all_ended(self) -> None:
+        """Wait until none runs."""
+        if self._count:
+            self._idle = asyncio.Event()
+            await self._idle.wait()
 
 
 class SignIn:
@@ -166,7 +169,7 @@ class Service:
 
     async def retire(self) -> None:
         """Close once the last exchange has ended."""
-        await self.running.idle.wait()
+        await self.running.all_ended()
         await self.close()
 
     async def close(self) -> None:

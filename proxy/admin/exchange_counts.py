@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections import defaultdict
 from collections.abc import Collection
 
 from ..model import FinishedExchange
@@ -28,15 +27,24 @@ class Durations:
         self.sum += seconds
 
 
+class KindCounts:
+    """The exchanges of one kind with one server."""
+
+    __slots__ = ("by_class", "seconds")
+
+    def __init__(self) -> None:
+        self.by_class = [0] * 6
+        """By the first digit of the status."""
+        self.seconds = Durations()
+
+
 class ServerCounts:
     """The exchanges with one server."""
 
-    __slots__ = ("by_status", "retries", "seconds", "sent_bytes", "upstream_seconds")
+    __slots__ = ("kinds", "retries", "sent_bytes", "upstream_seconds")
 
     def __init__(self) -> None:
-        self.by_status: defaultdict[tuple[str, int], int] = defaultdict(int)
-        """By kind, and the first digit of the status."""
-        self.seconds: defaultdict[str, Durations] = defaultdict(Durations)
+        self.kinds: dict[str, KindCounts] = {}
         self.upstream_seconds = Durations()
         self.sent_bytes = 0
         self.retries = 0
@@ -46,17 +54,23 @@ class ExchangeCounts:
     """The exchanges of a process, by the base URL of their server."""
 
     def __init__(self) -> None:
-        self.servers: defaultdict[str, ServerCounts] = defaultdict(ServerCounts)
+        self.servers: dict[str, ServerCounts] = {}
 
     def count(self, server: str, finished: FinishedExchange) -> None:
         """Count an exchange."""
-        counts, kind = self.servers[server], finished.kind
-        counts.by_status[kind, finished.status // 100] += 1
-        counts.seconds[kind].add(finished.seconds)
+        counts = self.servers.get(server)
+        if counts is None:
+            counts = self.servers[server] = ServerCounts()
+        kind = counts.kinds.get(finished.kind)
+        if kind is None:
+            kind = counts.kinds[finished.kind] = KindCounts()
+        kind.by_class[finished.status // 100] += 1
+        kind.seconds.add(finished.seconds)
         if finished.upstream_seconds is not None:
             counts.upstream_seconds.add(finished.upstream_seconds)
         counts.sent_bytes += finished.sent_bytes
-        counts.retries += max(0, finished.attempts - 1)
+        if finished.attempts > 1:
+            counts.retries += finished.attempts - 1
 
     def keep(self, served: Collection[str]) -> None:
         """Drop what was counted of other servers."""

@@ -52,10 +52,11 @@ class Exposition(Collector):
         sent = _counter("sent_bytes", "Bytes of bodies that were sent to tools.")
         retries = _counter("retries", "Requests that were sent to the server again.")
         for server, counts in self._metrics.exchanges.servers.items():
-            for (kind, status), number in counts.by_status.items():
-                exchanges.add_metric((server, kind, f"{status}xx"), number)
-            for kind, durations in counts.seconds.items():
-                _describe(durations, seconds, (server, kind))
+            for kind, of_kind in counts.kinds.items():
+                for digit, number in enumerate(of_kind.by_class):
+                    if number:
+                        exchanges.add_metric((server, kind, f"{digit}xx"), number)
+                _describe(of_kind.seconds, seconds, (server, kind))
             _describe(counts.upstream_seconds, upstream, (server,))
             sent.add_metric((server,), counts.sent_bytes)
             retries.add_metric((server,), counts.retries)

@@ -11,8 +11,9 @@ import asyncio
 import logging
 import os
 from contextlib import suppress
+from functools import partial
 from typing import TextIO
-from weakref import WeakMethod
+from weakref import ref
 
 MOST_WAITING = 64 * 1024
 """Characters that wait at most: what a pipe takes in one go on Linux (pipe(7))."""
@@ -31,8 +32,7 @@ class TurnHandler(logging.StreamHandler[TextIO]):
         self._loop: asyncio.AbstractEventLoop | None = None
         """Which is to write the lines; None where none is."""
         if hasattr(os, "register_at_fork"):
-            forget = WeakMethod(self._forget)
-            os.register_at_fork(after_in_child=lambda: (method := forget()) is not None and method())
+            os.register_at_fork(after_in_child=partial(_forget, ref(self)))
 
     def emit(self, record: logging.LogRecord) -> None:
         """Let a line wait for the others of its turn, or write it."""
@@ -52,7 +52,7 @@ class TurnHandler(logging.StreamHandler[TextIO]):
         try:
             if self._lines:
                 text = "".join(self._lines)
-                self._forget()
+                self.forget()
                 self.stream.write(text)
                 self.stream.flush()
         except Exception:  # noqa: BLE001 - as above
@@ -77,8 +77,14 @@ class TurnHandler(logging.StreamHandler[TextIO]):
             self._loop = loop
         return self._loop is loop
 
-    def _forget(self) -> None:
+    def forget(self) -> None:
         """Have no lines: they are written, or after a fork the parent's."""
         self._lines.clear()
         self._size = 0
         self._loop = None
+
+
+def _forget(found: ref[TurnHandler]) -> None:
+    handler = found()
+    if handler is not None:
+        handler.forget()

@@ -11,11 +11,12 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from enum import Enum
+from functools import lru_cache
 
 import httptools
 
 from ..errors import UpstreamProtocolError
-from ..fields import Fields, Shape
+from ..fields import Fields, Line, Shape
 from ..model import ResponseHead
 
 MAX_HEAD_BYTES = 64 * 1024
@@ -29,10 +30,9 @@ MAX_BARREN_BYTES = 64 * 1024
 """Bytes in a row that yield no body: chunk extensions and trailers are not a second one."""
 
 _HEAD_END = b"\r\n\r\n"
-_PLAIN_HEAD = re.compile(
-    rb"HTTP/1\.1 ([2-5][0-9][0-9]) ((?:[!-~][ -~]*+)?)\r\n((?:[!#$%&'*+.^_`|~0-9A-Za-z-]++:[ -~]*+(?<! )\r\n)*+)\r\n"
-).fullmatch
-_PLAIN_LINES = re.compile(rb"([^:]++): *+([^\r]*+)\r\n").findall
+_PRINTABLE = bytes(range(0x20, 0x7F))
+_PLAIN_STATUS_LINE = re.compile(rb"HTTP/1\.1 ([2-5][0-9][0-9]) ([!-~][ -~]*+)").fullmatch
+_PLAIN_NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]++").fullmatch
 _CONTROLS = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")  # RFC 9112 section 4: a reason holds none but HTAB
 
 
@@ -189,15 +189,14 @@ class ResponseReader:
         return data
 
     def _read_head(self, data: bytes) -> None:
-        plain = _PLAIN_HEAD(data)
-        if plain is not None:
-            block = plain[3]
-            fields = Fields(tuple(_PLAIN_LINES(block)), block)
-            if b"transfer-encoding" not in fields.shape.places:
-                status = int(plain[1])
-                self._frame(status, fields)
-                self.head = ResponseHead(status, plain[2], fields)
-                return
+        plain = _plain_head(data)
+        if plain is None:
+            self._parse_head(data)
+        else:
+            self._frame(plain.status, plain.fields)
+            self.head = plain
+
+    def _parse_head(self, data: bytes) -> None:
         if data.find(b"\0") >= 0:
             raise self._error("a head that holds NUL")
         if self._parser is None:
@@ -314,6 +313,40 @@ class ResponseReader:
             f"{self._where} sent {what}.",
             hint="The server, or a gateway in front of it, breaks HTTP/1.1; the proxy does not guess.",
         )
+
+
+def _plain_head(data: bytes) -> ResponseHead | None:
+    """A head that RFC 9112 leaves one reading of; None where it is for llhttp to say whether it is one."""
+    first, *rest = data.split(b"\r\n")
+    status = _plain_status(first)
+    if (
+        status is None
+        # Bytes that do not print, other than those that end lines; spaces at an end of a value.
+        or data.translate(None, _PRINTABLE) != b"\r\n" * len(rest)
+        or data.find(b" \r\n") >= 0
+        or data.find(b":  ") >= 0
+    ):
+        return None
+    lines: list[Line] = []
+    for text in rest[:-2]:
+        name, colon, value = text.partition(b": ")
+        if not colon:
+            return None
+        lines.append((name, value))
+    fields = Fields(tuple(lines), data[len(first) + 2 : -2])
+    if not fields.shape.remember(_plain_head, _has_plain_names):
+        return None
+    return ResponseHead(status[0], status[1], fields)
+
+
+@lru_cache(maxsize=64)
+def _plain_status(line: bytes) -> tuple[int, bytes] | None:
+    plain = _PLAIN_STATUS_LINE(line)
+    return None if plain is None else (int(plain[1]), plain[2])
+
+
+def _has_plain_names(shape: Shape) -> bool:
+    return b"transfer-encoding" not in shape.places and all(map(_PLAIN_NAME, shape.names))
 
 
 @dataclass(slots=True, unsafe_hash=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from enum import Enum
 
 from ..model import RequestHead
@@ -30,15 +29,19 @@ class Framing(Enum):
 NO_BODY, BY_LENGTH, CHUNKED = Framing
 
 
-@dataclass(slots=True, unsafe_hash=True)
 class RequestMessage:
     """A request as it goes out: the bytes of its head and how its body follows."""
 
-    head: bytes
-    method: str
-    framing: Framing
-    length: int = 0
-    waits_for_continue: bool = False
+    __slots__ = ("framing", "head", "length", "method", "waits_for_continue")
+
+    def __init__(
+        self, head: bytes, method: str, framing: Framing, length: int = 0, *, waits_for_continue: bool = False
+    ) -> None:
+        self.head = head
+        self.method = method
+        self.framing = framing
+        self.length = length
+        self.waits_for_continue = waits_for_continue
 
     @property
     def idempotent(self) -> bool:
@@ -83,4 +86,4 @@ def request_message(head: RequestHead, *, body_exists: bool) -> RequestMessage:
     elif int(length):
         raise ValueError("the request announces a body and has none")
     message = (method.encode("ascii"), b" ", target, b" HTTP/1.1\r\n", *fields.parts, own, b"\r\n")
-    return RequestMessage(b"".join(message), method, framing, int(length or 0), waits)
+    return RequestMessage(b"".join(message), method, framing, int(length or 0), waits_for_continue=waits)
