@@ -17,7 +17,6 @@ from .client_limits import ClientLimits
 from .errors import UploadTimeout
 from .model import RequestHead, ResponseHead
 from .rules.bodies import BodyPath
-from .stepping import Pieces
 
 SMALL = 256 * 1024
 """Bytes of a body up to which it is held in one piece.
@@ -151,41 +150,22 @@ class Upload:
             return None
         return self.held if self._is_whole else self._chunks()
 
-    def _chunks(self) -> AsyncIterator[bytes]:
-        """What is held of a body that is not whole, then what follows it."""
-        held = iter(self._held)
+    async def _chunks(self) -> AsyncIterator[bytes]:
+        for chunk in self._held:
+            yield chunk
+        if not self._is_whole:
+            self.is_spent = True
+            self._held = []
+            async for chunk in self._stream or self._read():
+                yield chunk
 
-        async def following() -> bytes | None:
-            piece = next(held, None)
-            if piece is None:
-                self.is_spent = True
-                self._held = []
-                if self._stream is None:
-                    self._stream = self._read()
-                piece = await anext(self._stream, None)
-            return piece
-
-        return Pieces(following)
-
-    def _read(self) -> AsyncIterator[bytes]:
+    async def _read(self) -> AsyncIterator[bytes]:
         path = self._path
-        chunks = self._request.pieces()
-        if path is None:
-            return chunks
-        pieces: Iterator[bytes] = iter(())
-        is_over = False
-
-        async def following() -> bytes | None:
-            nonlocal pieces, is_over
-            while True:
-                piece = next(pieces, None)
-                if piece is not None or is_over:
-                    return piece
-                chunk = await anext(chunks, None)
-                is_over = chunk is None
-                pieces = iter(path.flush() if chunk is None else path.feed(chunk))
-
-        return Pieces(following)
+        async for chunk in self._request.pieces():
+            for piece in path.feed(chunk) if path else (chunk,):
+                yield piece
+        for piece in path.flush() if path else ():
+            yield piece
 
 
 class ClientAnswer:

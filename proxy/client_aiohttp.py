@@ -106,7 +106,9 @@ def request_head(request: web.BaseRequest) -> RequestHead:
     """The head of a request that aiohttp has parsed, as it came."""
     target = request.raw_path.encode("utf-8", "surrogateescape")
     version = (request.version.major, request.version.minor)
-    return RequestHead(request.method, target, Fields(request.raw_headers), request.body_exists, version)
+    return RequestHead(
+        request.method, target, Fields(tuple(request.raw_headers)), request.body_exists, version
+    )
 
 
 class AiohttpRequest:

@@ -18,7 +18,7 @@ import httptools
 from .client import SMALL, Outlet, upload_stopped
 from .client_limits import ClientLimits
 from .model import Fields, RequestHead
-from .stepping import Bell, Pieces
+from .stepping import Bell
 
 MOST_FIELD_BYTES = 16 * 1024
 """Bytes of all field lines of a plain request."""
@@ -80,26 +80,14 @@ class PlainRequest:
                 self._whole.ring()
         return surplus
 
-    def pieces(self) -> AsyncIterator[bytes]:
+    async def pieces(self) -> AsyncIterator[bytes]:
         """The body in one piece."""
-        is_given = False
-
-        async def following() -> bytes | None:
-            nonlocal is_given
-            if is_given:
-                return None
-            is_given = True
-            return await self._all()
-
-        return Pieces(following)
-
-    async def _all(self) -> bytes:
         while not self.is_read:
             remaining = self._piece_at + self._limits.upload - monotonic()
             if remaining <= 0:
                 raise upload_stopped(self._limits)
             await self._whole.rings_within(remaining)
-        return self._body[0] if len(self._body) == 1 else b"".join(self._body)
+        yield self._body[0] if len(self._body) == 1 else b"".join(self._body)
 
 
 def plain_request(data: bytes, outlet: Outlet, limits: ClientLimits) -> PlainRequest | None:

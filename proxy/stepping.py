@@ -9,7 +9,7 @@ that is waited for, asyncio's own, a task takes the rest over, from where it is.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Generator
+from collections.abc import Callable, Coroutine, Generator
 from typing import Any, final
 
 Steps = Coroutine[Any, Any, None]
@@ -114,25 +114,6 @@ class Run:
             awaited.go_on = self._move
         else:
             self._task = asyncio.get_running_loop().create_task(_Rest(steps, awaited))
-
-
-@final
-class Pieces:
-    """An async iterator of what `following` gives, until that is None: mypyc compiles no async generator."""
-
-    __slots__ = ("_following",)
-
-    def __init__(self, following: Callable[[], Awaitable[bytes | None]]) -> None:
-        self._following = following
-
-    def __aiter__(self) -> Pieces:
-        return self
-
-    async def __anext__(self) -> bytes:
-        piece = await self._following()
-        if piece is None:
-            raise StopAsyncIteration
-        return piece
 
 
 async def in_task() -> None:

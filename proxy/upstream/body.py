@@ -9,7 +9,7 @@ from typing import Protocol
 
 from ..errors import ProxyError
 from ..model import ResponseHead
-from ..stepping import Bell, Pieces
+from ..stepping import Bell
 
 HIGH_WATER = 256 * 1024
 """Bytes that may wait for the reader before the connection stops reading: one read of asyncio's (256 KiB)."""
@@ -105,22 +105,21 @@ class Answer:
                 await self._arrival()
         return self.take_whole(limit)
 
-    def chunks(self) -> AsyncIterator[bytes]:
+    async def chunks(self) -> AsyncIterator[bytes]:
         """The body in the pieces in which it came."""
-        return Pieces(self._following)
-
-    async def _following(self) -> bytes | None:
-        while not self._pieces:
-            if self._complete:
-                return None
-            await self._arrival()
-        piece = self._pieces.popleft()
-        self._size -= len(piece)
-        if self._paused and self._size <= LOW_WATER:
-            self._paused = False
-            if self._source is not None:
-                self._source.resume_reading()
-        return piece
+        while True:
+            if self._pieces:
+                piece = self._pieces.popleft()
+                self._size -= len(piece)
+                if self._paused and self._size <= LOW_WATER:
+                    self._paused = False
+                    if self._source is not None:
+                        self._source.resume_reading()
+                yield piece
+            elif self._complete:
+                return
+            else:
+                await self._arrival()
 
     async def close(self) -> None:
         """Give up what has not arrived; the connection lives on only where the answer is complete."""
