@@ -2,14 +2,17 @@
 
 FROM python:3.13-slim AS build
 WORKDIR /source
-# Wheels only: aiohttp's and httptools' C parsers come with them, and the image needs no compiler. Each is the one whose
-# hash stands in constraints.txt.
+# Of others wheels only, which bring their C parsers, each the one whose hash stands in constraints.txt. The compiler is
+# for our own, and stays behind.
 COPY constraints.txt ./
 RUN python -m venv /opt/fhir-auth-proxy \
  && /opt/fhir-auth-proxy/bin/pip install --no-cache-dir --only-binary=:all: --require-hashes -r constraints.txt
-COPY pyproject.toml README.md LICENSE ./
+RUN apt-get update \
+ && apt-get install --yes --no-install-recommends gcc libc6-dev \
+ && rm -rf /var/lib/apt/lists/*
+COPY pyproject.toml hatch_build.py README.md LICENSE ./
 COPY proxy proxy
-RUN pip wheel --no-cache-dir --no-deps --wheel-dir /wheels . \
+RUN FHIR_AUTH_PROXY_PURE=0 pip wheel --no-cache-dir --no-deps --wheel-dir /wheels . \
  && /opt/fhir-auth-proxy/bin/pip install --no-cache-dir --no-deps /wheels/*.whl \
  && /opt/fhir-auth-proxy/bin/pip check
 

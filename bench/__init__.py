@@ -10,6 +10,7 @@ certificate.py   the upstream's certificate
 processes.py     a running peer: its CPU time and memory, by the kernel's accounting
 load.py          wrk, and one large download
 rounds.py        all peers in turn, round by round
+installed.py     the program as pip installs it, with compiled modules
 report.py        Markdown, JSON and charts
 chart.py         bars in SVG
 crowd.py         many tools at once: a slow server, idle connections, the first sign-in

@@ -26,6 +26,7 @@ from http.client import HTTPConnection
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from .installed import installed
 from .payloads import BASE_PATH, BUNDLE, PATIENT, PUT, Payload, write_payloads
 from .peers import TOKEN, Peer, Place, upstream
 from .processes import Running, free_port
@@ -38,7 +39,7 @@ TOLERANCE = 0.03
 WARM_UP = 50
 """Requests before the counted ones: caches fill, and Python specializes its bytecode."""
 
-LIBRARIES = ("aiohttp", "httptools", "multidict", "uvloop", "yarl")
+LIBRARIES = ("aiohttp", "httptools", "multidict", "mypy", "uvloop", "yarl")
 
 PATIENCE = 120
 """Seconds after which a callgrind that does not answer is given up."""
@@ -84,7 +85,13 @@ class Counted:
         settings = ["--listen", f"127.0.0.1:{self._port}", "--auth", "token", "--token-file", str(token)]
         self._process = subprocess.Popen(  # noqa: S603
             [*command, *program, *settings, "--admin-listen", "off", "--log-level", "warning"],
-            env={**os.environ, "PYTHONHASHSEED": "0", "PYTHONDONTWRITEBYTECODE": "1"},
+            cwd=folder,
+            env={
+                **os.environ,
+                "PYTHONHASHSEED": "0",
+                "PYTHONDONTWRITEBYTECODE": "1",
+                "PYTHONPATH": str(installed()),
+            },
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from proxy import __version__
 
+from .installed import CHECKOUT, installed
 from .nginx import nginx, nginx_sub, nginx_tuned, upstream
 from .others import caddy, fastify, haproxy, http_proxy_middleware, mitmproxy, mitmproxy_rewriting
 from .payloads import BASE_PATH
@@ -38,12 +39,19 @@ def ours_rewriting(place: Place) -> Command | None:
     return ours_with(place)
 
 
-def ours_with(place: Place, *settings: str) -> Command:
-    """Our proxy with a token from a file, and more settings."""
+def ours_pure(place: Place) -> Command | None:
+    """Our proxy where nothing could be compiled, passing bodies through."""
+    return ours_with(place, "--rewrite", "off", program=CHECKOUT)
+
+
+def ours_with(place: Place, *settings: str, program: Path | None = None) -> Command:
+    """Our proxy with a token from a file, and more settings, as it is installed or from another folder."""
     command = ["proxy", "run", f"{place.upstream}{BASE_PATH}", "--listen", f"127.0.0.1:{place.port}"]
     token = ["--auth", "token", "--token-file", place.write("token", TOKEN)]
     trust = ["--ca-bundle", place.authority] if place.is_tls else []
-    return [sys.executable, "-m", *command, *token, *trust, *settings], {"PYTHONPATH": str(HERE.parent)}
+    return [sys.executable, "-m", *command, *token, *trust, *settings], {
+        "PYTHONPATH": str(program or installed())
+    }
 
 
 def _told(*command: str) -> Callable[[], str]:
@@ -69,6 +77,7 @@ MITMPROXY, MITMPROXY_REWRITING = "mitmproxy", "mitmproxy, rewriting"
 PEERS = (
     Peer(PROXY, ours, version=lambda: f"fhir-auth-proxy {__version__}"),
     Peer(PROXY_REWRITING, ours_rewriting, rewrites=True),
+    Peer("proxy, pure Python", ours_pure),
     Peer(NGINX, nginx, version=_told("nginx", "-v")),
     Peer(NGINX_TUNED, nginx_tuned),
     Peer(NGINX_SUB, nginx_sub, rewrites=True),

@@ -17,8 +17,11 @@ from types import MappingProxyType
 import click
 from click.shell_completion import CompletionItem
 
-from .. import __version__
+from .. import __version__, errors
 from ..errors import ConfigError, ProxyError
+
+_KIND = "pure Python" if (errors.__file__ or "").endswith(".py") else "compiled"
+"""Whether the modules of an exchange are those that mypyc has made, as hatch_build.py has it."""
 
 EXIT_FAILED = 1
 EXIT_WRONG_SETTINGS = 2
@@ -142,7 +145,8 @@ class LazyGroup(click.Group):
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 @click.version_option(
-    __version__, message=f"fhir-auth-proxy {__version__} ({Path(__file__).resolve().parents[1]})"
+    __version__,
+    message=f"fhir-auth-proxy {__version__} ({Path(__file__).resolve().parents[1]}, {_KIND})",
 )
 def commands() -> None:
     """Let any FHIR tool use a FHIR server that is secured with Microsoft Entra ID."""

@@ -9,7 +9,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from proxy import __version__
+from proxy import __version__, fields
 from proxy.cli import COMMANDS, Failure, commands
 from proxy.errors import ConfigError, UpstreamUnreachable
 
@@ -36,7 +36,8 @@ def test_version_names_number_and_place() -> None:
     done = python("-m", "proxy", "--version")
 
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout == f"fhir-auth-proxy {__version__} ({ROOT / 'proxy'})\n"
+    kind = "pure Python" if fields.__file__.endswith(".py") else "compiled"
+    assert done.stdout == f"fhir-auth-proxy {__version__} ({ROOT / 'proxy'}, {kind})\n"
 
 
 @pytest.mark.parametrize("flag", ["--help", "-h", "--version"])
