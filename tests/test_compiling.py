@@ -25,7 +25,7 @@ HOOK = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["hatc
 ]["hooks"]
 MODULES = sorted({path for pattern in HOOK["custom"]["modules"] for path in ROOT.glob(pattern)})
 
-SAFE_BASES = {"BaseException", "Exception", "Enum", "StrEnum", "Protocol"}
+SAFE_BASES = {"Exception", "Enum", "StrEnum", "Protocol"}
 """Whose classes mypyc compiles by its own layout, or leaves to Python."""
 
 SUFFIX = str(get_config_var("EXT_SUFFIX"))

@@ -17,10 +17,10 @@ from types import MappingProxyType
 import click
 from click.shell_completion import CompletionItem
 
-from .. import __version__, errors
+from .. import __version__, fields
 from ..errors import ConfigError, ProxyError
 
-_KIND = "pure Python" if (errors.__file__ or "").endswith(".py") else "compiled"
+_KIND = "pure Python" if (fields.__file__ or "").endswith(".py") else "compiled"
 """Whether the modules of an exchange are those that mypyc has made, as hatch_build.py has it."""
 
 EXIT_FAILED = 1

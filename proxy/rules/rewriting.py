@@ -91,7 +91,10 @@ class _Rewriting:
                 pieces += (data[done : match.start()], replacement)
                 done = match.end()
         end = max(end, done)
-        return b"".join((*pieces, data[done:end])) if pieces else data[:end], end
+        if not pieces:
+            return data if end == len(data) else data[:end], end
+        pieces.append(data[done:end])
+        return b"".join(pieces), end
 
     def _before_match(self, data: bytes, start: int) -> bytes:
         if start >= self._LOOK_BACK:
