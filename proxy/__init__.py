@@ -23,7 +23,7 @@ Rooms (each imports only from those below it; import-linter holds the order, see
     admin/          the other listener: health, metrics, status, sign-in page    RIM (aiohttp)
     client.py       the tool's side: bodies on their way up, answers
     client_connection.py  one connection of a tool; plain requests are answered there
-    client_requests.py  what a plain request is                                  RIM (httptools)
+    client_requests.py  a plain request with its body, as far as that has come
     client_aiohttp.py  all other requests, loaded when the first one comes       RIM (aiohttp)
     stepping.py     an exchange goes on within the call that brings its answer, without a task of its own
     open_files.py   how many connections the system lets the process have
@@ -39,6 +39,8 @@ Rooms (each imports only from those below it; import-linter holds the order, see
     trust.py        whom TLS trusts, and what a certificate that fails means
     rules/          every decision about one exchange; no I/O, no clock, no await
       exchange.py       the decisions of one request and its answer, in order
+      plain_requests.py  the head of a request that needs no other parser than llhttp   (httptools)
+      answer_heads.py   the head of an answer as the tool gets it
       guards.py         reasons to refuse a request
       listener.py       how a listener may be called: names, web pages, key
       origins.py        what web pages of allowed origins are told (CORS)
@@ -79,6 +81,9 @@ Rooms (each imports only from those below it; import-linter holds the order, see
     model.py        the values that travel between rooms
     fields.py       header lines, and what follows from their names alone
     errors.py       every failure: its status, its FHIR issue code, its hint
+
+What almost every exchange passes through and never waits is compiled by mypyc where the program is installed, and runs
+as it stands here where nothing could be compiled. pyproject.toml lists it, hatch_build.py does it.
 
 The path of one request::
 

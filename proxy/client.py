@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator, Iterable, Iterator
-from email.utils import formatdate
-from functools import lru_cache
 from itertools import islice
 from typing import Protocol
 
 from .client_limits import ClientLimits
 from .errors import UploadTimeout
 from .model import RequestHead, ResponseHead
+from .rules.answer_heads import written
 from .rules.bodies import BodyPath
 
 SMALL = 256 * 1024
@@ -257,34 +256,16 @@ class ClientAnswer:
         self._outlet.abort()
 
     def _head_parts(self, head: ResponseHead, framing: bytes = b"") -> list[bytes]:
-        """The head with a line that frames the body, where it has no length of its own."""
+        """The head, with a line that frames the body where it tells no length."""
         self.sent_head = head
         if not self._outlet.takes_more:
             self._closes = True
         if not self._request.is_read:
             self._closes = True  # What is left of the request's body would be taken for the next request.
-        places = head.fields.shape.places
-        parts = [_status_line(head.status, head.reason), *head.fields.parts]
-        if framing and b"content-length" not in places:
-            parts.append(framing)
-        if b"date" not in places:
-            # For an answer of our own, and one that came without: RFC 9110 section 6.6.1.
-            parts.append(_date_line(int(time.time())))
-        parts.append(b"Connection: close\r\n\r\n" if self._closes else b"\r\n")
-        return parts
+        return written(head, framing, int(time.time()), closes=self._closes)
 
     async def _write(self, body_bytes: int, *parts: bytes) -> None:
         self.sent_bytes += body_bytes
         self._outlet.write(*parts)
         if self._outlet.writing_paused:
             await self._outlet.drained()
-
-
-@lru_cache(maxsize=64)
-def _status_line(status: int, reason: bytes) -> bytes:
-    return b"HTTP/1.1 %d %b\r\n" % (status, reason)
-
-
-@lru_cache(maxsize=1)
-def _date_line(second: int) -> bytes:
-    return b"Date: %b\r\n" % formatdate(second, usegmt=True).encode("ascii")

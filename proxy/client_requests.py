@@ -1,40 +1,14 @@
-"""A plain request of a tool, parsed by llhttp alone.
-
-Plain is: HTTP/1.1, one of FHIR's methods, a target in visible ASCII, each field once, no wish about the
-connection but to keep or close it, and no body or one of a known and small length. That is a part of what
-aiohttp takes, and read the same: tests/test_fronts.py compares the two on generated requests.
-"""
+"""A plain request of a tool, as `rules.plain_requests` has it, with its body as far as it has come."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
-from functools import lru_cache
 from time import monotonic
 
-import httptools
-
-from .client import SMALL, Outlet, upload_stopped
+from .client import Outlet, upload_stopped
 from .client_limits import ClientLimits
-from .model import Fields, RequestHead
+from .rules.plain_requests import PlainHead, plain_head
 from .stepping import Bell
-
-MOST_FIELD_BYTES = 16 * 1024
-"""Bytes of all field lines of a plain request."""
-
-MOST_FIELDS = 100
-"""Field lines of a plain request; how many more there may be is for aiohttp to say."""
-
-MOST_KEPT_BYTES = 4 * 1024
-"""Bytes of field lines that are worth to be remembered: those of almost every tool, with a token of its own."""
-
-_HEAD_END = b"\r\n\r\n"
-_REQUEST_LINE = re.compile(rb'(GET|HEAD|POST|PUT|PATCH|DELETE) (/[!"$-~]*) HTTP/1\.1\r\n').match
-_METHODS = {method.encode("ascii"): method for method in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")}
-_LENGTH = re.compile(rb"[0-9]{1,7}").fullmatch
-
-_NEVER_PLAIN = frozenset({b"expect", b"trailer", b"transfer-encoding", b"upgrade"})
 
 
 class PlainRequest:
@@ -52,11 +26,11 @@ class PlainRequest:
         "received_bytes",
     )
 
-    def __init__(self, head: RequestHead, known: KnownFields, outlet: Outlet, limits: ClientLimits) -> None:
-        self.head = head
+    def __init__(self, plain: PlainHead, outlet: Outlet, limits: ClientLimits) -> None:
+        self.head = plain.head
         self.outlet = outlet
-        self.keep_alive = known.keep_alive
-        self.content_length = known.length
+        self.keep_alive = plain.keep_alive
+        self.content_length = plain.length
         self.received_bytes = 0
         self._limits = limits
         self._body: list[bytes] = []
@@ -92,77 +66,10 @@ class PlainRequest:
 
 def plain_request(data: bytes, outlet: Outlet, limits: ClientLimits) -> PlainRequest | None:
     """The one plain request that the bytes begin with, or are; None where they are anything else."""
-    line = _REQUEST_LINE(data)
-    end = data.find(_HEAD_END)
-    if line is None or end < line.end():
+    plain = plain_head(data)
+    if plain is None:
         return None
-    block = data[line.end() : end + 2]
-    known = _fields(block) if len(block) <= MOST_KEPT_BYTES else _read_fields(block)
-    if known is None:
-        return None
-    rest = len(data) - end - len(_HEAD_END)
-    if rest > known.length:
-        return None
-    head = RequestHead(_METHODS[line[1]], line[2], known.fields, known.length > 0)
-    request = PlainRequest(head, known, outlet, limits)
-    if rest:
-        request.feed(data[end + len(_HEAD_END) :])
+    request = PlainRequest(plain, outlet, limits)
+    if len(data) > plain.end:
+        request.feed(data[plain.end :])
     return request
-
-
-@dataclass(frozen=True, slots=True)
-class KnownFields:
-    """The field lines of a plain request, and what they say about its body and its connection."""
-
-    fields: Fields
-    length: int
-    keep_alive: bool
-
-
-class _Lines:
-    """What llhttp reads."""
-
-    def __init__(self) -> None:
-        self.lines: list[tuple[bytes, bytes]] = []
-        self.is_complete = False
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """A field."""
-        self.lines.append((name, value.strip(b" \t")))
-
-    def on_headers_complete(self) -> None:
-        """The head has ended."""
-        self.is_complete = True
-
-
-def _read_fields(block: bytes) -> KnownFields | None:
-    """What field lines say; None where they make the request no plain one."""
-    if len(block) > MOST_FIELD_BYTES or not block.isascii() or b"\0" in block:
-        return None
-    read = _Lines()
-    try:
-        httptools.HttpRequestParser(read).feed_data(b"POST / HTTP/1.1\r\n%b\r\n" % block)
-    except (httptools.HttpParserError, httptools.HttpParserUpgrade):
-        return None
-    if not read.is_complete:
-        return None
-    values = {name.lower(): value for name, value in read.lines}
-    connection = values.get(b"connection", b"keep-alive").lower()
-    is_plain = (
-        len(values) == len(read.lines) <= MOST_FIELDS
-        and _NEVER_PLAIN.isdisjoint(values)
-        and connection in {b"keep-alive", b"close"}
-    )
-    length = values.get(b"content-length", b"0")
-    if not is_plain or not _LENGTH(length) or int(length) > SMALL:
-        return None
-    return KnownFields(Fields(tuple(read.lines)), int(length), connection == b"keep-alive")
-
-
-@lru_cache(maxsize=256)
-def _fields(block: bytes) -> KnownFields | None:
-    """The same, remembered: a tool sends the same lines with every request."""
-    known = _read_fields(block)
-    if known is not None:
-        known.fields.comes_again = True
-    return known

@@ -1,0 +1,122 @@
+"""The head of a plain request of a tool, read by llhttp alone.
+
+Plain is: HTTP/1.1, one of FHIR's methods, a target in visible ASCII, each field once, no wish about the
+connection but to keep or close it, and no body or one of a known and small length. That is a part of what
+aiohttp takes, and read the same: tests/test_fronts.py compares the two on generated requests.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+
+import httptools
+
+from ..model import Fields, RequestHead
+
+MOST_BODY_BYTES = 256 * 1024
+"""Bytes of the body of a plain request."""
+
+MOST_FIELD_BYTES = 16 * 1024
+"""Bytes of all field lines of a plain request."""
+
+MOST_FIELDS = 100
+"""Field lines of a plain request; how many more there may be is for aiohttp to say."""
+
+MOST_KEPT_BYTES = 4 * 1024
+"""Bytes of field lines that are worth to be remembered: those of almost every tool, with a token of its own."""
+
+_HEAD_END = b"\r\n\r\n"
+_REQUEST_LINE = re.compile(rb'(GET|HEAD|POST|PUT|PATCH|DELETE) (/[!"$-~]*) HTTP/1\.1\r\n').match
+_METHODS = {method.encode("ascii"): method for method in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")}
+_LENGTH = re.compile(rb"[0-9]{1,7}").fullmatch
+
+_NEVER_PLAIN = frozenset({b"expect", b"trailer", b"transfer-encoding", b"upgrade"})
+
+
+class PlainHead:
+    """A head with what it says about its body and its connection."""
+
+    __slots__ = ("end", "head", "keep_alive", "length")
+
+    def __init__(self, head: RequestHead, known: KnownFields, end: int) -> None:
+        self.head = head
+        self.length = known.length
+        """Bytes of the body."""
+        self.keep_alive = known.keep_alive
+        """Whether the tool may send another request on the connection."""
+        self.end = end
+        """Where, in the bytes that it was read from, the body begins."""
+
+
+def plain_head(data: bytes) -> PlainHead | None:
+    """The head that the bytes begin with, followed by no more than its body; None where they are anything else."""
+    line = _REQUEST_LINE(data)
+    end = data.find(_HEAD_END)
+    if line is None or end < line.end():
+        return None
+    block = data[line.end() : end + 2]
+    known = _fields(block) if len(block) <= MOST_KEPT_BYTES else _read_fields(block)
+    end += len(_HEAD_END)
+    if known is None or len(data) - end > known.length:
+        return None
+    return PlainHead(RequestHead(_METHODS[line[1]], line[2], known.fields, known.length > 0), known, end)
+
+
+@dataclass(frozen=True, slots=True)
+class KnownFields:
+    """The field lines of a plain request, and what they say about its body and its connection."""
+
+    fields: Fields
+    length: int
+    keep_alive: bool
+
+
+class _Lines:
+    """What llhttp reads."""
+
+    def __init__(self) -> None:
+        self.lines: list[tuple[bytes, bytes]] = []
+        self.is_complete = False
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A field."""
+        self.lines.append((name, value.strip(b" \t")))
+
+    def on_headers_complete(self) -> None:
+        """The head has ended."""
+        self.is_complete = True
+
+
+def _read_fields(block: bytes) -> KnownFields | None:
+    """What field lines say; None where they make the request no plain one."""
+    if len(block) > MOST_FIELD_BYTES or not block.isascii() or b"\0" in block:
+        return None
+    read = _Lines()
+    try:
+        httptools.HttpRequestParser(read).feed_data(b"POST / HTTP/1.1\r\n%b\r\n" % block)
+    except (httptools.HttpParserError, httptools.HttpParserUpgrade):
+        return None
+    if not read.is_complete:
+        return None
+    values = {name.lower(): value for name, value in read.lines}
+    connection = values.get(b"connection", b"keep-alive").lower()
+    is_plain = (
+        len(values) == len(read.lines) <= MOST_FIELDS
+        and _NEVER_PLAIN.isdisjoint(values)
+        and connection in {b"keep-alive", b"close"}
+    )
+    length = values.get(b"content-length", b"0")
+    if not is_plain or not _LENGTH(length) or int(length) > MOST_BODY_BYTES:
+        return None
+    return KnownFields(Fields(tuple(read.lines)), int(length), connection == b"keep-alive")
+
+
+@lru_cache(maxsize=256)
+def _fields(block: bytes) -> KnownFields | None:
+    """The same, remembered: a tool sends the same lines with every request."""
+    known = _read_fields(block)
+    if known is not None:
+        known.fields.comes_again = True
+    return known
