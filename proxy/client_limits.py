@@ -8,9 +8,8 @@ import os
 from dataclasses import dataclass
 from importlib.machinery import PathFinder
 from importlib.util import find_spec
-from typing import cast
 
-from .errors import ConfigError, ProxyError, ProxyUnavailable
+from .errors import ConfigError, ProxyError
 from .rules.outcome import outcome
 
 KEEPALIVE_SECONDS = 75.0
@@ -102,22 +101,6 @@ def say_farewell(tool: asyncio.Transport, error: ProxyError) -> None:
     tool.write(b"".join([status, *lines, b"Connection: close\r\n\r\n", body]))
     tool.write_eof()
     asyncio.get_running_loop().call_later(FAREWELL_SECONDS, tool.abort)
-
-
-class SurplusConnection(asyncio.Protocol):
-    """A connection beyond the limit: told so without being read, and closed."""
-
-    def __init__(self, connections: int) -> None:
-        self._error = ProxyUnavailable(
-            f"All {connections} connections of this proxy are in use.",
-            hint="Close connections that are idle, or raise max_connections.",
-            retry_after=1,
-        )
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Say no."""
-        # TCP and unix sockets have such a one; uvloop's is no subclass of asyncio's.
-        say_farewell(cast(asyncio.Transport, transport), self._error)
 
 
 def require_c_parser() -> None:

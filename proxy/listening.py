@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Protocol, cast
 from .auth.threads import in_thread
 from .client import ClientAnswer, ClientRequest
 from .client_connection import ClientConnection
-from .client_limits import SurplusConnection
+from .client_limits import say_farewell
 from .config import ListenAddress
-from .errors import ConfigError
+from .errors import ConfigError, ProxyUnavailable
 from .forwarding import Site, forward
 from .service import Service
 from .tcp_listener import bound_sockets
@@ -154,6 +154,22 @@ class Listening:
         await _some_turns()
 
 
+class _SurplusConnection(asyncio.Protocol):
+    """A connection beyond the limit: told so without being read, and closed."""
+
+    def __init__(self, connections: int) -> None:
+        self._error = ProxyUnavailable(
+            f"All {connections} connections of this proxy are in use.",
+            hint="Close connections that are idle, or raise max_connections.",
+            retry_after=1,
+        )
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Say no."""
+        # TCP and unix sockets have such a one; uvloop's is no subclass of asyncio's.
+        say_farewell(cast(asyncio.Transport, transport), self._error)
+
+
 class _Front:
     """The connections of a listener, which it makes and counts."""
 
@@ -170,7 +186,7 @@ class _Front:
     def __call__(self) -> asyncio.Protocol:
         """A new connection."""
         if len(self.connections) >= self._site.limits.connections:
-            return SurplusConnection(self._site.limits.connections)
+            return _SurplusConnection(self._site.limits.connections)
         self._is_empty.clear()
         fast = self._site.rules.config.front == "fast"
         connection = ClientConnection(self._site.limits, self._exchange, self, fast=fast)

@@ -170,7 +170,8 @@ class ResponseReader:
 
     def _read_heads(self, data: bytes) -> bytes:
         """Take 1xx heads and the final one; the bytes after it."""
-        data = self._buffer + data
+        if self._buffer:  # compiled, adding nothing copies as well
+            data = self._buffer + data
         while data and self.head is None:
             end = data.find(_HEAD_END)
             if self._interim_bytes + (len(data) if end < 0 else end) > MAX_HEAD_BYTES:
