@@ -18,7 +18,8 @@ Rooms (each imports only from those below it; import-linter holds the order, see
     tracing/        spans of exchanges for OpenTelemetry, where somebody wants them   RIM (opentelemetry)
     signals.py      what the system asks of the process
     forwarding.py   carry one exchange between client and upstream
-    exchange_log.py  the log's line for an exchange
+    exchange_log.py  what is logged of an exchange, and as whose record
+    exchange_lines.py  its line, as text and as JSON
     pacing.py       wait for a server that asks for patience
     admin/          the other listener: health, metrics, status, sign-in page    RIM (aiohttp)
     client.py       the tool's side: bodies on their way up, answers

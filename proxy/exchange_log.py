@@ -1,4 +1,4 @@
-"""The log's line for an exchange: fixed words and numbers, and an id that is plain.
+"""The log's line for an exchange, and the record where somebody else than the program's own handler listens.
 
 `ExchangeRecord` is to every handler and formatter a LogRecord like others. It is made of what is the same in all
 of them and of the little that is not, since logging's own way to a record looks up much that nobody shows.
@@ -7,12 +7,15 @@ of them and of the little that is not, since logging's own way to a record looks
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from time import time
 
+from .exchange_lines import is_plain
 from .model import FinishedExchange
 
 # The name by which these lines have always been found, in JSON too.
 logger = logging.getLogger("proxy.forwarding")
+_PARENT = logging.getLogger("proxy")
 
 _WORDS = "%s %d %dB %.0fms%s (in=%dB attempts=%d id=%s server=%s)"
 
@@ -53,16 +56,6 @@ class ExchangeRecord(logging.LogRecord):
         self.server = server
 
     @property
-    def is_plain(self) -> bool:
-        """Whether all of it is printable ASCII that needs no escape in JSON and holds no token.
-
-        Servers and accounts are host names in lower case, interactions match `rules.interactions`. A tool's own
-        id may have the looks of a token, or end as the word before one does, Bearer or Basic.
-        """
-        request_id = self.exchange.request_id
-        return self.exchange.failed is None and "eyJ" not in request_id and request_id[-1:] not in "cCrR"
-
-    @property
     def fields(self) -> dict[str, str | int | float]:
         """The same for machines, by name."""
         exchange = self.exchange
@@ -78,7 +71,31 @@ class ExchangeRecord(logging.LogRecord):
         }
 
 
+LineOf = Callable[[FinishedExchange, str, float], str]
+"""One of `exchange_lines`."""
+
+
+Write = Callable[[str], None]
+"""Writes a line, as that of a record below WARNING."""
+
+_direct: list[tuple[LineOf, logging.Handler, Write]] = []
+
+
+def write_directly(line_of: LineOf, handler: logging.Handler, write: Write) -> None:
+    """Have the lines of exchanges that went well written without a record, which costs several times as much.
+
+    It is done as long as `handler`, to which `write` belongs, alone gets what is logged.
+    """
+    _direct[:] = [(line_of, handler, write)]
+
+
 def log_exchange(exchange: FinishedExchange, server: str) -> None:
     """One line for the exchange: a warning where it failed."""
-    if logger.isEnabledFor(logging.INFO if exchange.failed is None else logging.WARNING):
-        logger.handle(ExchangeRecord(exchange, server))
+    if not logger.isEnabledFor(logging.INFO if exchange.failed is None else logging.WARNING):
+        return
+    if _direct and is_plain(exchange):
+        line_of, handler, write = _direct[0]
+        if logging.root.handlers == [handler] and not (logger.handlers or _PARENT.handlers):
+            write(line_of(exchange, server, time()))
+            return
+    logger.handle(ExchangeRecord(exchange, server))

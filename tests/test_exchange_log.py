@@ -11,6 +11,7 @@ from aiohttp import ClientSession, DummyCookieJar
 
 from proxy.cli.logs import LIBRARIES, set_up_logging
 from proxy.errors import UpstreamUnreachable
+from proxy.exchange_lines import is_plain
 from proxy.exchange_log import ExchangeRecord, log_exchange
 from proxy.model import Classified, FinishedExchange, Interaction
 
@@ -115,6 +116,27 @@ async def test_refusal_has_an_id_and_its_line_nothing_that_was_sent(
     assert "Ada" not in log.getvalue()
 
 
+def test_another_handler_gets_a_record(log: io.StringIO) -> None:
+    heard: list[logging.LogRecord] = []
+
+    class Ear(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            heard.append(record)
+
+    ear = Ear()
+    for name in ("", "proxy", "proxy.forwarding"):
+        logging.getLogger(name).addHandler(ear)
+        try:
+            log_exchange(FINISHED, "fhir.example")
+        finally:
+            logging.getLogger(name).removeHandler(ear)
+    log_exchange(FINISHED, "fhir.example")
+
+    assert 3 == len(heard)
+    assert 4 == len(lines(log))
+    assert len({json.dumps(line | {"time": ""}) for line in lines(log)}) == 1
+
+
 SEARCH = Classified(Interaction.SEARCH_TYPE, "Patient")
 FINISHED = FinishedExchange(SEARCH, 200, 8, 2, 0.01234, 0.01, 1, "abc-1", None)
 FAILED = FinishedExchange(SEARCH, 502, 8, 0, 0.01234, None, 1, "abc-1", UpstreamUnreachable("It is away"))
@@ -172,7 +194,7 @@ def test_level_decides_which_exchanges_are_logged(caplog: pytest.LogCaptureFixtu
 
 
 @pytest.mark.parametrize(
-    ("request_id", "is_plain"),
+    ("request_id", "plain"),
     [
         ("abc-1", True),
         ("0123456789abcdef0123456789abcdea", True),
@@ -181,7 +203,7 @@ def test_level_decides_which_exchanges_are_logged(caplog: pytest.LogCaptureFixtu
         ("Bearer", False),
     ],
 )
-def test_id_that_could_be_part_of_a_token_is_not_plain(request_id: str, is_plain: bool) -> None:
+def test_id_that_could_be_part_of_a_token_is_not_plain(request_id: str, plain: bool) -> None:
     exchange = FinishedExchange(SEARCH, 200, 8, 2, 0.01234, 0.01, 1, request_id, None)
 
-    assert is_plain == ExchangeRecord(exchange, "fhir.example").is_plain
+    assert plain == is_plain(exchange)

@@ -11,13 +11,12 @@ import json
 import logging
 import re
 import sys
-import time
-from datetime import UTC, datetime
-from functools import lru_cache
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import TextIO
 
-from ..exchange_log import ExchangeRecord
+from ..exchange_lines import clock_time, json_line, text_line, utc_time
+from ..exchange_log import LineOf, write_directly
 from .turn_handler import TurnHandler
 
 logger = logging.getLogger(__name__)
@@ -60,11 +59,6 @@ def clean(message: str) -> str:
     return message if message.isascii() and message.isprintable() else message.translate(_CONTROLS)
 
 
-@lru_cache(maxsize=1)
-def _clock_time(second: int) -> str:
-    return time.strftime("%H:%M:%S", time.localtime(second))
-
-
 class TextFormatter(logging.Formatter):
     """Time, level and message, for people."""
 
@@ -73,17 +67,14 @@ class TextFormatter(logging.Formatter):
 
     def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: ARG002, N802 - logging's name
         """The time of the day."""
-        return _clock_time(int(record.created))
+        return clock_time(int(record.created))
 
     def format(self, record: logging.LogRecord) -> str:
         """The line, and below it the traceback where there is one."""
         if record.exc_info or record.exc_text or record.stack_info:
             return super().format(record)
         # What the general way makes of the same, in a third of its time.
-        message = record.getMessage()
-        if not (isinstance(record, ExchangeRecord) and record.is_plain):
-            message = clean(message)
-        return f"{_clock_time(int(record.created))} {record.levelname:<7} {message}"
+        return f"{clock_time(int(record.created))} {record.levelname:<7} {clean(record.getMessage())}"
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
         """The line without the traceback."""
@@ -93,33 +84,6 @@ class TextFormatter(logging.Formatter):
     def formatException(self, ei: logging._SysExcInfoType) -> str:  # noqa: N802 - logging's name
         """The traceback, its tokens masked."""
         return _TOKENS.sub("********", super().formatException(ei))
-
-
-@lru_cache(maxsize=1)
-def _utc_second(second: int) -> str:
-    return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")
-
-
-def _utc_time(created: float) -> str:
-    """RFC 3339 with milliseconds, cut from microseconds as `datetime` has them."""
-    second = int(created)
-    microsecond = round((created - second) * 1e6)
-    if microsecond == 1_000_000:
-        second, microsecond = second + 1, 0
-    return f"{_utc_second(second)}.{microsecond // 1000:03d}+00:00"
-
-
-def _plain_object(record: ExchangeRecord) -> str:
-    """The JSON of a plain record: what `json.dumps` makes of it, in a third of its time."""
-    exchange = record.exchange
-    return (
-        f'{{"time": "{_utc_time(record.created)}", "level": "info", "logger": "{record.name}", '
-        f'"message": "{record.getMessage()}", "server": "{record.server}", '
-        f'"interaction": "{exchange.classified or exchange.kind}", "status": {exchange.status}, '
-        f'"bytes_in": {exchange.received_bytes}, "bytes_out": {exchange.sent_bytes}, '
-        f'"milliseconds": {round(exchange.seconds * 1000, 1)}, "attempts": {exchange.attempts}, '
-        f'"request_id": "{exchange.request_id}"}}'
-    )
 
 
 def _fields(record: logging.LogRecord) -> dict[str, str | int | float]:
@@ -133,10 +97,8 @@ class JsonFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """The line."""
-        if isinstance(record, ExchangeRecord) and record.is_plain:
-            return _plain_object(record)
         fields = {
-            "time": _utc_time(record.created),
+            "time": utc_time(record.created),
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": clean(record.getMessage()),
@@ -148,6 +110,7 @@ class JsonFormatter(logging.Formatter):
 
 
 FORMATTERS = MappingProxyType({"text": TextFormatter, "json": JsonFormatter})
+LINES: Mapping[str, LineOf] = MappingProxyType({"text": text_line, "json": json_line})
 
 
 def set_up_logging(level: str, log_format: str, stream: TextIO | None = None) -> None:
@@ -161,6 +124,7 @@ def set_up_logging(level: str, log_format: str, stream: TextIO | None = None) ->
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     root = logging.getLogger()
     root.handlers[:] = [handler]
+    write_directly(LINES[log_format], handler, handler.write)
     root.setLevel(logging.WARNING)
     logging.getLogger("proxy").setLevel(level.upper())
     for library in LIBRARIES:

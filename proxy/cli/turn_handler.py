@@ -41,9 +41,20 @@ class TurnHandler(logging.StreamHandler[TextIO]):
         except Exception:  # noqa: BLE001 - logging's rule: whoever logs is not failed by it
             self.handleError(record)
             return
+        self._take(line, is_urgent=record.levelno >= logging.WARNING)
+
+    def write(self, line: str) -> None:
+        """Let a line wait that is known without a record; no filter has to see it."""
+        self.acquire()
+        try:
+            self._take(line + self.terminator, is_urgent=False)
+        finally:
+            self.release()
+
+    def _take(self, line: str, *, is_urgent: bool) -> None:
         self._lines.append(line)
         self._size += len(line)
-        if record.levelno >= logging.WARNING or self._size > MOST_WAITING or not self._is_awaited():
+        if is_urgent or self._size > MOST_WAITING or not self._is_awaited():
             self.flush()
 
     def flush(self) -> None:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 import proxy
 from proxy.cli.logs import DEBUG_SHOWS, LIBRARIES, JsonFormatter, TextFormatter, clean, set_up_logging
 from proxy.errors import ProxyError
+from proxy.exchange_lines import is_plain, json_line, text_line
 from proxy.exchange_log import ExchangeRecord
 from proxy.model import Classified, FinishedExchange, Interaction
 
@@ -212,12 +213,14 @@ def record_of(exchange: FinishedExchange, server: str, created: float) -> loggin
 def test_short_way_of_an_exchange_ends_where_the_general_one_does(
     exchange: FinishedExchange, server: str, created: float
 ) -> None:
-    short = ExchangeRecord(exchange, server)
-    short.created = created
+    record = ExchangeRecord(exchange, server)
+    record.created = created
     general = record_of(exchange, server, created)
+    text, by_json = logging.Formatter.format(TextFormatter(), general), JsonFormatter().format(general)
 
-    assert logging.Formatter.format(TextFormatter(), general) == TextFormatter().format(short)
-    assert JsonFormatter().format(general) == JsonFormatter().format(short)
+    assert (text, by_json) == (TextFormatter().format(record), JsonFormatter().format(record))
+    if is_plain(exchange):
+        assert (text, by_json) == (text_line(exchange, server, created), json_line(exchange, server, created))
 
 
 @given(moments)
