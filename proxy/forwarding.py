@@ -112,17 +112,18 @@ async def forward(request: ClientRequest, site: Site) -> ClientAnswer:
     except ConnectionError:
         client.abort()
     finally:
+        # By place, not by name, which costs five times as much.
         finished = FinishedExchange(
-            classified=exchange.classified if exchange else None,
-            status=client.sent_head.status if client.sent_head else CLIENT_LEFT,
-            received_bytes=request.received_bytes,
-            sent_bytes=client.sent_bytes,
-            seconds=perf_counter() - started,
-            upstream_seconds=waited,
-            attempts=exchange.attempts if exchange else 0,
-            request_id=shown_id,
-            failed=failed,
-            account=exchange.account if exchange else "",
+            exchange.classified if exchange else None,
+            client.sent_head.status if client.sent_head else CLIENT_LEFT,
+            request.received_bytes,
+            client.sent_bytes,
+            perf_counter() - started,
+            waited,
+            exchange.attempts if exchange else 0,
+            shown_id,
+            failed,
+            exchange.account if exchange else "",
         )
         log_exchange(finished, finished.account or site.rules.authority)
         site.observer.finished(finished)
