@@ -73,7 +73,9 @@ def compile_modules(root: Path, patterns: list[str], folder: Path) -> list[Path]
     shutil.copytree(
         root / "proxy", folder / "proxy", ignore=shutil.ignore_patterns("__pycache__", "*.so", "*.pyd")
     )
-    modules = sorted({str(path.relative_to(root)) for pattern in patterns for path in root.glob(pattern)})
+    modules = sorted(
+        {path.relative_to(root).as_posix() for pattern in patterns for path in root.glob(pattern)}
+    )
     # The same bytes wherever and by whomever it is built: no paths, no symbols of a debugger.
     flags = "" if sys.platform == "win32" else f"-g0 -ffile-prefix-map={folder}=."
     built = subprocess.run(  # noqa: S603

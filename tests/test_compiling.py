@@ -20,10 +20,9 @@ from hatchling.builders.wheel import WheelBuilder
 from hatch_build import BuildHook
 
 ROOT = Path(__file__).parents[1]
-HOOK = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["hatch"]["build"]["targets"][
-    "wheel"
-]["hooks"]
-MODULES = sorted({path for pattern in HOOK["custom"]["modules"] for path in ROOT.glob(pattern)})
+BUILD = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["hatch"]["build"]
+HOOK = BUILD["targets"]["wheel"]["hooks"]["custom"]
+MODULES = sorted({path for pattern in HOOK["modules"] for path in ROOT.glob(pattern)})
 
 SAFE_BASES = {"Exception", "Enum", "StrEnum", "Protocol"}
 """Whose classes mypyc compiles by its own layout, or leaves to Python."""
@@ -41,7 +40,7 @@ COMPILED_CLASSES = {found.name for module in MODULES for found in classes(module
 
 
 def test_each_pattern_names_modules() -> None:
-    assert all(list(ROOT.glob(pattern)) for pattern in HOOK["custom"]["modules"])
+    assert all(list(ROOT.glob(pattern)) for pattern in HOOK["modules"])
 
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda path: path.relative_to(ROOT).as_posix())
@@ -150,6 +149,6 @@ def test_missing_compiler_is_an_error_where_one_is_asked_for(
 def test_editable_install_is_pure(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FHIR_AUTH_PROXY_PURE", "0")
     build_data: dict[str, Any] = {}
-    BuildHook(str(ROOT), HOOK["custom"], None, None, "", "wheel").initialize("editable", build_data)  # type: ignore[arg-type]
+    BuildHook(str(ROOT), HOOK, None, None, "", "wheel").initialize("editable", build_data)  # type: ignore[arg-type]
 
     assert build_data == {}
