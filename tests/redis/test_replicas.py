@@ -282,7 +282,7 @@ async def test_apps_and_people_share_nothing(
     assert len(set(tokens)) == 3
     assert len(held) == 2
     for key, entry in held.items():
-        assert not any(secret.encode() in key + entry for secret in (*tokens, SERVICE.client_id, "ada"))
+        assert not any(secret.encode() in key + entry for secret in (*tokens, SERVICE.client_id, MEMBER.name))
 
 
 async def test_swapped_entries_are_not_taken(
