@@ -100,7 +100,7 @@ def test_wheel_holds_compiled_modules_beside_those_in_python(
     before = sorted(tree.rglob("*"))
     wheel = built(tree)
 
-    compiled = {f"proxy/sums{SUFFIX}", f"proxy/words{SUFFIX}", f"fhir_auth_proxy__mypyc{SUFFIX}"}
+    compiled = {f"proxy/sums{SUFFIX}", f"proxy/words{SUFFIX}", f"_fhir_auth_proxy__mypyc{SUFFIX}"}
     assert IN_PYTHON | compiled == names(wheel)
     assert not wheel.name.endswith("-none-any.whl")
     assert before == [path for path in sorted(tree.rglob("*")) if "dist" not in path.parts]
