@@ -11,9 +11,8 @@ import asyncio
 import logging
 import os
 from contextlib import suppress
-from functools import partial
 from typing import TextIO
-from weakref import ref
+from weakref import WeakMethod
 
 MOST_WAITING = 64 * 1024
 """Characters that wait at most: what a pipe takes in one go on Linux (pipe(7))."""
@@ -32,7 +31,8 @@ class TurnHandler(logging.StreamHandler[TextIO]):
         self._loop: asyncio.AbstractEventLoop | None = None
         """Which is to write the lines; None where none is."""
         if hasattr(os, "register_at_fork"):
-            os.register_at_fork(after_in_child=partial(_forget, ref(self)))
+            forget = WeakMethod(self._forget)
+            os.register_at_fork(after_in_child=lambda: (method := forget()) is not None and method())
 
     def emit(self, record: logging.LogRecord) -> None:
         """Let a line wait for the others of its turn, or write it."""
@@ -63,7 +63,7 @@ class TurnHandler(logging.StreamHandler[TextIO]):
         try:
             if self._lines:
                 text = "".join(self._lines)
-                self.forget()
+                self._forget()
                 self.stream.write(text)
                 self.stream.flush()
         except Exception:  # noqa: BLE001 - as above
@@ -88,14 +88,8 @@ class TurnHandler(logging.StreamHandler[TextIO]):
             self._loop = loop
         return self._loop is loop
 
-    def forget(self) -> None:
+    def _forget(self) -> None:
         """Have no lines: they are written, or after a fork the parent's."""
         self._lines.clear()
         self._size = 0
         self._loop = None
-
-
-def _forget(found: ref[TurnHandler]) -> None:
-    handler = found()
-    if handler is not None:
-        handler.forget()
