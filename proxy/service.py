@@ -46,11 +46,13 @@ class Running:
         self._count -= 1
         if self._idle is not None and not self._count:
             self._idle.set()
+            self._idle = None
 
     async def all_ended(self) -> None:
         """Wait until none runs."""
         if self._count:
-            self._idle = asyncio.Event()
+            if self._idle is None:
+                self._idle = asyncio.Event()
             await self._idle.wait()
 
 
