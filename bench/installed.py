@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import subprocess
 import sys
 import tempfile
@@ -22,12 +23,10 @@ def installed() -> Path:
     if list((CHECKOUT / "proxy").glob("*.so")):
         return CHECKOUT
     folder = tempfile.TemporaryDirectory(prefix="bench-")
-    _kept.append(folder)
+    atexit.register(folder.cleanup)
     program = Path(folder.name)
     # With the mypy that is here, by which numbers are compared; without it with the newest.
-    isolation = (
-        [] if find_spec("hatchling") is None or find_spec("mypyc") is None else ["--no-build-isolation"]
-    )
+    isolation = ["--no-build-isolation"] if find_spec("hatchling") and find_spec("mypyc") else []
     wheel = [
         "wheel",
         "--quiet",
@@ -42,6 +41,3 @@ def installed() -> Path:
         with zipfile.ZipFile(found) as archive:
             archive.extractall(program)
     return program
-
-
-_kept: list[tempfile.TemporaryDirectory[str]] = []
