@@ -11,6 +11,12 @@ from functools import lru_cache
 
 from .model import FinishedExchange
 
+LOGGER = "proxy.forwarding"
+"""The name by which these lines have always been found, in JSON too."""
+
+MESSAGE = "%s %d %dB %.0fms%s (in=%dB attempts=%d id=%s server=%s)"
+"""The words, for `message_args`."""
+
 
 def is_plain(exchange: FinishedExchange) -> bool:
     """Whether all of its line is printable ASCII that needs no escape in JSON and holds no token.
@@ -30,7 +36,7 @@ def text_line(exchange: FinishedExchange, server: str, created: float) -> str:
 def json_line(exchange: FinishedExchange, server: str, created: float) -> str:
     """The same as one object, for machines: what `json.dumps` makes of it."""
     return (
-        f'{{"time": "{utc_time(created)}", "level": "info", "logger": "proxy.forwarding", '
+        f'{{"time": "{utc_time(created)}", "level": "info", "logger": "{LOGGER}", '
         f'"message": "{_message(exchange, server)}", "server": "{server}", '
         f'"interaction": "{exchange.classified or exchange.kind}", "status": {exchange.status}, '
         f'"bytes_in": {exchange.received_bytes}, "bytes_out": {exchange.sent_bytes}, '
@@ -39,12 +45,24 @@ def json_line(exchange: FinishedExchange, server: str, created: float) -> str:
     )
 
 
-def _message(exchange: FinishedExchange, server: str) -> str:
+def message_args(exchange: FinishedExchange, server: str) -> tuple[str | int | float, ...]:
+    """What stands in MESSAGE."""
+    failed = exchange.failed
     return (
-        f"{exchange.classified or exchange.kind} {exchange.status} {exchange.sent_bytes}B "
-        f"{exchange.seconds * 1000:.0f}ms (in={exchange.received_bytes}B attempts={exchange.attempts} "
-        f"id={exchange.request_id} server={server})"
+        str(exchange.classified or exchange.kind),
+        exchange.status,
+        exchange.sent_bytes,
+        exchange.seconds * 1000,
+        "" if failed is None else f": {failed.message}",
+        exchange.received_bytes,
+        exchange.attempts,
+        exchange.request_id,
+        server,
     )
+
+
+def _message(exchange: FinishedExchange, server: str) -> str:
+    return MESSAGE % message_args(exchange, server)
 
 
 @lru_cache(maxsize=1)

@@ -10,17 +10,14 @@ import logging
 from collections.abc import Callable
 from time import time
 
-from .exchange_lines import is_plain
+from .exchange_lines import LOGGER, MESSAGE, is_plain, message_args
 from .model import FinishedExchange
 
-# The name by which these lines have always been found, in JSON too.
-logger = logging.getLogger("proxy.forwarding")
+logger = logging.getLogger(LOGGER)
 _PARENT = logging.getLogger("proxy")
 
-_WORDS = "%s %d %dB %.0fms%s (in=%dB attempts=%d id=%s server=%s)"
-
 # All that a record of the running Python has. Place, thread and process are those of no exchange.
-_SAME = vars(logging.LogRecord(logger.name, logging.INFO, __file__, 0, _WORDS, None, None))
+_SAME = vars(logging.LogRecord(logger.name, logging.INFO, __file__, 0, MESSAGE, None, None))
 _SAME |= dict.fromkeys(("thread", "threadName", "process", "processName"))
 _BEGINNING: float = _SAME["created"] - _SAME["relativeCreated"] / 1000
 
@@ -33,23 +30,12 @@ class ExchangeRecord(logging.LogRecord):
 
     def __init__(self, exchange: FinishedExchange, server: str) -> None:
         created = time()
-        failed = exchange.failed
         self.__dict__ = values = _SAME.copy()
         values["created"] = created
         values["msecs"] = created * 1000 // 1 % 1000
         values["relativeCreated"] = (created - _BEGINNING) * 1000
-        values["args"] = (
-            str(exchange.classified or exchange.kind),
-            exchange.status,
-            exchange.sent_bytes,
-            exchange.seconds * 1000,
-            "" if failed is None else f": {failed.message}",
-            exchange.received_bytes,
-            exchange.attempts,
-            exchange.request_id,
-            server,
-        )
-        if failed is not None:
+        values["args"] = message_args(exchange, server)
+        if exchange.failed is not None:
             values["levelno"] = logging.WARNING
             values["levelname"] = "WARNING"
         self.exchange = exchange
