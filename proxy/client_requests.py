@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from time import monotonic
 
-from .client import Outlet, upload_stopped
+from .client import SMALL, Outlet, upload_stopped
 from .client_limits import ClientLimits
 from .rules.plain_requests import PlainHead, plain_head
 from .stepping import Bell
@@ -66,7 +66,7 @@ class PlainRequest:
 
 def plain_request(data: bytes, outlet: Outlet, limits: ClientLimits) -> PlainRequest | None:
     """The one plain request that the bytes begin with, or are; None where they are anything else."""
-    plain = plain_head(data)
+    plain = plain_head(data, SMALL)
     if plain is None:
         return None
     request = PlainRequest(plain, outlet, limits)

@@ -15,9 +15,6 @@ import httptools
 
 from ..model import Fields, RequestHead
 
-MOST_BODY_BYTES = 256 * 1024
-"""Bytes of the body of a plain request."""
-
 MOST_FIELD_BYTES = 16 * 1024
 """Bytes of all field lines of a plain request."""
 
@@ -50,8 +47,11 @@ class PlainHead:
         """Where, in the bytes that it was read from, the body begins."""
 
 
-def plain_head(data: bytes) -> PlainHead | None:
-    """The head that the bytes begin with, followed by no more than its body; None where they are anything else."""
+def plain_head(data: bytes, most_body: int) -> PlainHead | None:
+    """The head that the bytes begin with, followed by no more than its body; None where they are anything else.
+
+    A body of more than `most_body` bytes makes it no plain one.
+    """
     line = _REQUEST_LINE(data)
     end = data.find(_HEAD_END)
     if line is None or end < line.end():
@@ -59,7 +59,7 @@ def plain_head(data: bytes) -> PlainHead | None:
     block = data[line.end() : end + 2]
     known = _fields(block) if len(block) <= MOST_KEPT_BYTES else _read_fields(block)
     end += len(_HEAD_END)
-    if known is None or len(data) - end > known.length:
+    if known is None or not len(data) - end <= known.length <= most_body:
         return None
     return PlainHead(RequestHead(_METHODS[line[1]], line[2], known.fields, known.length > 0), known, end)
 
@@ -108,7 +108,7 @@ def _read_fields(block: bytes) -> KnownFields | None:
         and connection in {b"keep-alive", b"close"}
     )
     length = values.get(b"content-length", b"0")
-    if not is_plain or not _LENGTH(length) or int(length) > MOST_BODY_BYTES:
+    if not is_plain or not _LENGTH(length):
         return None
     return KnownFields(Fields(tuple(read.lines)), int(length), connection == b"keep-alive")
 
