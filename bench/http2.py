@@ -23,7 +23,7 @@ import h2.connection
 import h2.events
 
 from proxy.model import BaseUrl, Fields, RequestHead
-from proxy.upstream import Upstream, tls_context
+from proxy.upstream import Upstream, chunks, tls_context
 
 from .certificate import write_certificate
 from .load import wrk
@@ -125,9 +125,9 @@ async def over_http11(place: Place, payload: Payload) -> tuple[float, float]:
     async def ask(target: str) -> int:
         answer = await leg.send(RequestHead("GET", target.encode(), fields))
         size = 0
-        async for chunk in answer.chunks():
+        async for chunk in chunks(answer):
             size += len(chunk)
-        await answer.close()
+        answer.close()
         return size
 
     try:

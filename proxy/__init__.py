@@ -17,13 +17,17 @@ Rooms (each imports only from those below it; import-linter holds the order, see
     service.py      what one server's settings give: rules, sign-in, connections
     tracing/        spans of exchanges for OpenTelemetry, where somebody wants them   RIM (opentelemetry)
     signals.py      what the system asks of the process
-    forwarding.py   carry one exchange between client and upstream
+    passage.py      one exchange from the tool to the server and back, where it waits for its answer alone
+    forwarding.py   where it has to wait for more
+    sites.py        what the exchanges of one server share
     exchange_log.py  what is logged of an exchange, and as whose record
     exchange_lines.py  its line, as text and as JSON
     pacing.py       wait for a server that asks for patience
     admin/          the other listener: health, metrics, status, sign-in page    RIM (aiohttp)
-    client.py       the tool's side: bodies on their way up, answers
+    client.py       the tool's side: its request, its answer
+    client_upload.py  waiting for a tool: for its request's body, and until it takes its answer
     client_connection.py  one connection of a tool; plain requests are answered there
+    client_exchanges.py  its exchanges that have to wait
     client_requests.py  a plain request with its body, as far as that has come
     client_aiohttp.py  all other requests, loaded when the first one comes       RIM (aiohttp)
     stepping.py     an exchange goes on within the call that brings its answer, without a task of its own
@@ -89,7 +93,8 @@ as it stands here where nothing could be compiled. pyproject.toml lists it, hatc
 The path of one request::
 
      1. The tool calls http://localhost:PORT/Patient?...; `server` accepts.
-     2. `forwarding` takes the head as it came (method, raw target, fields) as a RequestHead.
+     2. `passage` takes the head as it came (method, raw target, fields) as a RequestHead. It carries the exchange
+        on to its end, unless something has to be waited for; then `forwarding` does, from where it is.
      3. exchange_of(head, rules) runs the guards and names the interaction: with the server, or for a file in a
         storage account, which has credentials and connections of its own. Refused: nothing has been sent.
      4. Authenticator.credentials(): from the cache, or acquired once for all who wait; None for an anonymous

@@ -13,9 +13,11 @@ from aiohttp import http_parser, web
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.http_exceptions import HttpProcessingError, LineTooLong
 
-from .client import ClientAnswer, Outlet, upload_stopped
+from .client import ClientAnswer, Outlet
 from .client_connection import ClientConnection, log_fault
+from .client_exchanges import answer_parsed
 from .client_limits import ClientLimits, without_c_parser
+from .client_upload import upload_stopped
 from .errors import BadRequest, FieldsTooLarge, InternalError, ProxyError
 from .model import Fields, RequestHead
 from .rules.outcome import outcome
@@ -69,7 +71,7 @@ class AiohttpParser(web.RequestHandler):
     async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer a request that has been parsed."""
         parsed = AiohttpRequest(request, self.outlet, self.client_limits)
-        takes_more = await self.outlet.answer_parsed(parsed, request.content.is_eof)
+        takes_more = await answer_parsed(self.outlet, parsed, request.content.is_eof)
         return _Written(keep_alive=takes_more)
 
     def handle_error(
@@ -193,5 +195,5 @@ class _Refusal(_Written):
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
         """Send the error's OperationOutcome."""
         self._answer.close()
-        await self._answer.send(*outcome(self._error, accept=request.headers.get("Accept", "")))
+        self._answer.send(*outcome(self._error, accept=request.headers.get("Accept", "")))
         return None

@@ -1,8 +1,8 @@
-"""One connection of a tool.
+"""One connection of a tool. Nothing here waits; `client_exchanges` does.
 
-A plain request, which is almost every one of a FHIR tool, is answered here without aiohttp's objects; they cost
-more than all rules together. Whatever is not provably plain goes to aiohttp, and so does all that follows it on
-the same connection. Both ways end in the one `exchange` that the connection was made with.
+A plain request, which is almost every one of a FHIR tool, is taken here without aiohttp's objects; they cost more than
+all rules together. Whatever is not provably plain goes to aiohttp, and so does all that follows it on the same
+connection. Both ways end in one `Passage`.
 """
 
 from __future__ import annotations
@@ -18,14 +18,13 @@ from .client import SMALL, ClientAnswer, ClientRequest
 from .client_heads import HeadLimit
 from .client_limits import FAREWELL_SECONDS, ClientLimits, SilenceTimer
 from .client_requests import PlainRequest, plain_request
+from .client_upload import tool_takes
 from .errors import InternalError
+from .passage import Passage
 from .rules.outcome import outcome
-from .stepping import Bell, Run
+from .sites import Site
 
 logger = logging.getLogger(__name__)
-
-ExchangeWith = Callable[[ClientRequest], Awaitable[ClientAnswer]]
-"""Answer one request; ConnectionError is raised where the tool has left."""
 
 
 class Parser(Protocol):
@@ -34,13 +33,16 @@ class Parser(Protocol):
     def data_received(self, data: bytes) -> None:
         """Bytes have come."""
 
+    def eof_received(self) -> None:
+        """Let the transport close: a tool that sends no more waits for no answer either."""
+
     def connection_lost(self, exc: BaseException | None) -> None:
         """The connection is gone."""
 
     def close(self) -> None:
         """Take no other request than those that have come."""
 
-    async def shutdown(self, timeout: float | None) -> None:  # noqa: ASYNC109  (aiohttp's signature)
+    def shutdown(self, timeout: float | None) -> Awaitable[None]:
         """Let a running exchange end within `timeout` seconds, then cut it."""
 
 
@@ -53,8 +55,25 @@ class Parsers(Protocol):
         """What parses the requests of a connection from now on."""
 
 
+class Walk(Protocol):
+    """An exchange that waits."""
+
+    def begin(self) -> None:
+        """Go on, until it has to wait."""
+
+    def cancel(self) -> None:
+        """Stop it where it waits."""
+
+
 class Keeper(Protocol):
     """Who has the connections of a listener."""
+
+    @property
+    def site(self) -> Site:
+        """Where exchanges go that begin now."""
+
+    def walk(self, connection: ClientConnection, passage: Passage) -> Walk:
+        """What carries on the exchange of a plain request where it has to wait, and calls `answered` at its end."""
 
     def want_parser(self, connection: ClientConnection) -> None:
         """Have `parse_by` called, at once or soon: a request has come that is not plain."""
@@ -63,14 +82,11 @@ class Keeper(Protocol):
         """Take note that a connection is gone."""
 
 
-class ClientConnection(asyncio.Protocol):
-    """A connection; it is the Outlet of its answers."""
+class ClientConnection:
+    """A connection; it is the Outlet of its answers. To the event loop it is an asyncio.Protocol."""
 
     __slots__ = (
         "_answer_begun",
-        "_drained",
-        "_ended",
-        "_exchange",
         "_head_limit",
         "_is_exchanging",
         "_is_leaving",
@@ -79,33 +95,36 @@ class ClientConnection(asyncio.Protocol):
         "_keeper",
         "_limits",
         "_parser",
+        "_passage",
         "_plain",
-        "_run",
         "_surplus",
         "_timer",
         "_tool",
         "_unparsed",
+        "_walk",
+        "on_drained",
+        "on_end",
         "writing_paused",
     )
 
-    def __init__(
-        self, limits: ClientLimits, exchange: ExchangeWith, keeper: Keeper, *, fast: bool = True
-    ) -> None:
+    def __init__(self, limits: ClientLimits, keeper: Keeper, *, fast: bool = True) -> None:
         self.writing_paused = False
         """Whether the tool is slower than the server: `drained` tells when it has caught up."""
+        self.on_drained: Callable[[], object] | None = None
+        """Called when it has, or is gone; for who waits to set."""
+        self.on_end: Callable[[], object] | None = None
+        """Called when the exchange of a plain request is over; for who waits to set."""
         self._limits = limits
-        self._exchange = exchange
         self._keeper = keeper
         self._timer: SilenceTimer | None = None
         self._tool: asyncio.Transport | None = None
-        self._drained = Bell()
         self._is_exchanging = self._answer_begun = False
         self._is_leaving = self._is_on_its_last = False
         # Plain requests, as long as there is nothing else on the connection.
         self._is_plain = fast
         self._plain: PlainRequest | None = None
-        self._run: Run | None = None
-        self._ended: asyncio.Future[None] | None = None
+        self._passage: Passage | None = None
+        self._walk: Walk | None = None
         self._surplus = b""
         # From the first one on that is not plain.
         self._parser: Parser | None = None
@@ -135,8 +154,7 @@ class ClientConnection(asyncio.Protocol):
             request = plain_request(data, self, self._limits)
             if request is not None:
                 self._plain = request
-                self._run = run = Run(self._answer_plain(request))
-                run.begin()
+                self._begin_plain(request)
                 return
             self._is_plain = False
         if self._timer is None or self._tool is None:
@@ -154,16 +172,18 @@ class ClientConnection(asyncio.Protocol):
             if len(self._unparsed) > SMALL:
                 self._tool.pause_reading()
 
+    def eof_received(self) -> None:
+        """Let the transport close: a tool that sends no more waits for no answer either."""
+
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop the exchange that nobody waits for, and tell that there is room for another connection."""
         if self._timer is not None:
             self._timer.stop()
             self._timer = self._tool = None
             self._keeper.closed(self)
-        if self._run is not None:
-            self._run.cancel()
+        self.cancel_plain()
         if self._parser is not None:
-            self._drained.ring()
+            self._ring_drained()
             self._parser.connection_lost(exc)
 
     def pause_writing(self) -> None:
@@ -173,7 +193,7 @@ class ClientConnection(asyncio.Protocol):
     def resume_writing(self) -> None:
         """Let the answer go on."""
         self.writing_paused = False
-        self._drained.ring()
+        self._ring_drained()
 
     # What an answer needs of its Outlet.
 
@@ -192,10 +212,9 @@ class ClientConnection(asyncio.Protocol):
         else:
             self._tool.writelines(pieces)
 
-    async def drained(self) -> None:
+    def drained(self) -> Awaitable[None]:
         """Wait until the tool has taken what was sent; ConnectionError where it has stopped reading."""
-        if not await self._drained.rings_within(self._limits.send):
-            raise ConnectionAbortedError("the tool has stopped reading")
+        return tool_takes(self, self._limits)
 
     def abort(self) -> None:
         """Cut the connection."""
@@ -230,52 +249,57 @@ class ClientConnection(asyncio.Protocol):
         if self._tool is not None and is_idle:
             self._tool.close()
 
-    async def shutdown(self, timeout: float) -> None:  # noqa: ASYNC109  (as aiohttp's parser has it)
-        """Let a running exchange end within `timeout` seconds, then cut it."""
-        if self._run is not None:
-            self._ended = asyncio.get_running_loop().create_future()
-            await asyncio.wait({self._ended}, timeout=timeout)
-        if self._run is not None:
-            self._run.cancel()
-        if self._parser is not None:
-            await self._parser.shutdown(timeout)
+    @property
+    def is_answering_plainly(self) -> bool:
+        """Whether a plain request is being answered."""
+        return self._passage is not None
+
+    def cancel_plain(self) -> None:
+        """Cut the exchange of a plain request, where there is one."""
+        if self._passage is not None and self._walk is None:
+            self.has_to_wait()
+        if self._walk is not None:
+            self._walk.cancel()
+
+    def shutdown_parser(self, timeout: float) -> Awaitable[None] | None:
+        """Let a parsed exchange end within `timeout` seconds, then cut it; None where nothing was parsed."""
+        return self._parser.shutdown(timeout) if self._parser is not None else None
+
+    def finish(self) -> None:
+        """Close, when what was written has been sent."""
         if self._tool is not None:
             self._tool.close()
 
     # Requests.
 
-    async def answer_parsed(self, request: ClientRequest, body_is_whole: Callable[[], bool]) -> bool:
-        """Answer a request that the parser has made of bytes; whether it was answered and another may follow."""
+    def begin_parsed(self, body_is_whole: Callable[[], bool]) -> None:
+        """The parser has made a request of bytes; tells whether its body has come to its end."""
         assert self._head_limit is not None  # noqa: S101  (it was made with the parser)
         self._head_limit.begin_exchange(body_is_whole)
-        try:
-            answer = await self._answer(request)
-        finally:
-            self._head_limit.end_exchange()
-        return answer is not None and answer.keep_alive
 
-    async def _answer(self, request: ClientRequest) -> ClientAnswer | None:
-        """Run the exchange; None where the connection was cut."""
+    def end_parsed(self) -> None:
+        """The parser's request has been answered."""
+        if self._head_limit is not None:
+            self._head_limit.end_exchange()
+
+    def passage(self, request: ClientRequest) -> Passage:
+        """A new exchange."""
+        return Passage(request, self._keeper.site)
+
+    def begin_exchange(self) -> None:
+        """A request is being answered from now on."""
         if self._timer is not None:
             self._timer.begin_exchange()
         self._is_exchanging, self._answer_begun = True, False
-        try:
-            return await self._exchange(request)
-        except ConnectionError:
-            self.abort()
-            return None
-        except asyncio.CancelledError:
-            self.abort()
-            raise
-        except Exception as fault:  # noqa: BLE001  (the last place at which the tool can still be told)
-            return await self._fail(request, fault)
-        finally:
-            self._is_exchanging = False
-            if self._timer is not None:
-                self._timer.end_exchange()
 
-    async def _fail(self, request: ClientRequest, fault: Exception) -> ClientAnswer | None:
-        """Tell of a fault of the proxy; an answer that has begun is cut, never completed."""
+    def end_exchange(self) -> None:
+        """It has been answered."""
+        self._is_exchanging = False
+        if self._timer is not None:
+            self._timer.end_exchange()
+
+    def fail(self, request: ClientRequest, fault: Exception) -> ClientAnswer | None:
+        """Tell of a fault of the proxy; an answer that has begun is cut, never completed, which None tells."""
         log_fault(fault)
         if self._answer_begun:
             self.abort()
@@ -284,20 +308,18 @@ class ClientConnection(asyncio.Protocol):
         answer.close()
         error = InternalError("The proxy itself failed; its log says where.")
         try:
-            await answer.send(*outcome(error, accept=request.head.fields.text(b"accept")))
+            answer.send(*outcome(error, accept=request.head.fields.text(b"accept")))
         except ConnectionError:
             self.abort()
             return None
         return answer
 
-    async def _answer_plain(self, request: PlainRequest) -> None:
-        try:
-            answer = await self._answer(request)
-        finally:
-            self._run = None
-            if self._ended is not None and not self._ended.done():
-                self._ended.set_result(None)
-        if self._tool is None or answer is None:
+    def answered(self, answer: ClientAnswer | None) -> None:
+        """The exchange of a plain request is over; its answer is None where the connection was cut."""
+        request, self._passage, self._walk = self._plain, None, None
+        if self.on_end is not None:
+            self.on_end()
+        if self._tool is None or answer is None or request is None:
             return
         if self._is_leaving or not answer.keep_alive:
             self._leave(request)
@@ -306,6 +328,36 @@ class ClientConnection(asyncio.Protocol):
         if self._surplus:
             # In a turn of its own: of many requests sent ahead none is to be answered within the last.
             asyncio.get_running_loop().call_soon(self._go_on)
+
+    # What its passage calls.
+
+    def has_ended(self) -> None:
+        """The exchange of a plain request has needed nobody to wait."""
+        self.end_exchange()
+        passage = self._passage
+        self.answered(passage.client if passage is not None else None)
+
+    def has_to_wait(self) -> None:
+        """The exchange of a plain request has to wait."""
+        if self._passage is not None:
+            self._walk = walk = self._keeper.walk(self, self._passage)
+            walk.begin()
+
+    def has_failed(self, fault: Exception) -> None:
+        """The exchange of a plain request is over by a fault of the proxy."""
+        self.end_exchange()
+        if self._plain is not None:
+            self.answered(self.fail(self._plain, fault))
+
+    def _begin_plain(self, request: PlainRequest) -> None:
+        self.begin_exchange()
+        self._passage = passage = self.passage(request)
+        if not passage.begin(self):
+            self.has_to_wait()
+
+    def _ring_drained(self) -> None:
+        if self.on_drained is not None:
+            self.on_drained()
 
     def _go_on(self) -> None:
         """Take what came while a plain request was answered."""
@@ -317,7 +369,7 @@ class ClientConnection(asyncio.Protocol):
     def _more(self, request: PlainRequest, data: bytes) -> None:
         """Bytes while a plain request is answered: the rest of its body, or what follows it."""
         surplus = request.feed(data)
-        if self._run is None:
+        if self._passage is None:
             self._leave(request)
         elif surplus and self._tool is not None:
             self._surplus += surplus

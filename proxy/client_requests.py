@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from time import monotonic
 
-from .client import SMALL, Outlet, upload_stopped
+from .client import SMALL, Outlet
 from .client_limits import ClientLimits
+from .client_upload import pieces_held
 from .rules.plain_requests import PlainHead, plain_head
-from .stepping import Bell
 
 
 class PlainRequest:
@@ -17,12 +17,12 @@ class PlainRequest:
     __slots__ = (
         "_body",
         "_limits",
-        "_piece_at",
-        "_whole",
         "content_length",
+        "go_on",
         "head",
         "keep_alive",
         "outlet",
+        "piece_at",
         "received_bytes",
     )
 
@@ -34,8 +34,10 @@ class PlainRequest:
         self.received_bytes = 0
         self._limits = limits
         self._body: list[bytes] = []
-        self._whole = Bell()
-        self._piece_at = monotonic()
+        self.piece_at = monotonic()
+        """When the last bytes came, by `time.monotonic`."""
+        self.go_on: Callable[[], object] | None = None
+        """Called when all of the body has come; for who waits to set."""
 
     @property
     def is_read(self) -> bool:
@@ -49,19 +51,19 @@ class PlainRequest:
         if piece:
             self._body.append(piece)
             self.received_bytes += len(piece)
-            self._piece_at = monotonic()
-            if self.is_read:
-                self._whole.ring()
+            self.piece_at = monotonic()
+            if self.is_read and self.go_on is not None:
+                self.go_on()
         return surplus
 
-    async def pieces(self) -> AsyncIterator[bytes]:
+    @property
+    def body(self) -> bytes:
+        """What has come of the body."""
+        return self._body[0] if len(self._body) == 1 else b"".join(self._body)
+
+    def pieces(self) -> AsyncIterator[bytes]:
         """The body in one piece."""
-        while not self.is_read:
-            remaining = self._piece_at + self._limits.upload - monotonic()
-            if remaining <= 0:
-                raise upload_stopped(self._limits)
-            await self._whole.rings_within(remaining)
-        yield self._body[0] if len(self._body) == 1 else b"".join(self._body)
+        return pieces_held(self, self._limits)
 
 
 def plain_request(data: bytes, outlet: Outlet, limits: ClientLimits) -> PlainRequest | None:

@@ -9,13 +9,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Protocol, cast
 
 from .auth.threads import in_thread
-from .client import ClientAnswer, ClientRequest
 from .client_connection import ClientConnection
+from .client_exchanges import shut_down, walk
 from .client_limits import say_farewell
 from .config import ListenAddress
 from .errors import ConfigError, ProxyUnavailable
-from .forwarding import Site, forward
+from .passage import Passage
 from .service import Service
+from .sites import Site
+from .stepping import Run
 from .tcp_listener import bound_sockets
 from .unix_listener import UnixListener
 from .upstream.probing import input_of
@@ -176,7 +178,7 @@ class _Front:
     def __init__(self, service: Service, site: Site) -> None:
         self.service = service
         self.connections: set[ClientConnection] = set()
-        self._site = site
+        self.site = site
         self._aiohttp: AiohttpServer | None = None
         self._loading: asyncio.Task[None] | None = None
         self._unparsed: list[ClientConnection] = []
@@ -185,17 +187,22 @@ class _Front:
 
     def __call__(self) -> asyncio.Protocol:
         """A new connection."""
-        if len(self.connections) >= self._site.limits.connections:
-            return _SurplusConnection(self._site.limits.connections)
+        site = self.site
+        if len(self.connections) >= site.limits.connections:
+            return _SurplusConnection(site.limits.connections)
         self._is_empty.clear()
-        fast = self._site.rules.config.front == "fast"
-        connection = ClientConnection(self._site.limits, self._exchange, self, fast=fast)
+        connection = ClientConnection(site.limits, self, fast=site.rules.config.front == "fast")
         self.connections.add(connection)
-        return connection
+        # A class with a base from elsewhere is not compiled; the event loop needs none.
+        return cast(asyncio.Protocol, connection)
 
     def switch(self, service: Service, site: Site) -> None:
         """Serve by another service from the next request on."""
-        self.service, self._site = service, site
+        self.service, self.site = service, site
+
+    def walk(self, connection: ClientConnection, passage: Passage) -> Run:
+        """What carries on an exchange where it has to wait."""
+        return walk(connection, passage)
 
     def want_parser(self, connection: ClientConnection) -> None:
         """Have a connection parsed by aiohttp, which is loaded beside the exchanges when it is first needed."""
@@ -249,15 +256,7 @@ class _Front:
             await asyncio.wait(waits, timeout=seconds - grace, return_when=asyncio.FIRST_COMPLETED)
         for wait in waits:
             wait.cancel()
-        await asyncio.gather(*(connection.shutdown(ABORT_SECONDS) for connection in self.connections))
-
-    async def _exchange(self, request: ClientRequest) -> ClientAnswer:
-        service, site = self.service, self._site
-        service.running.begin()
-        try:
-            return await forward(request, site)
-        finally:
-            service.running.end()
+        await asyncio.gather(*(shut_down(connection, ABORT_SECONDS) for connection in self.connections))
 
 
 async def _some_turns() -> None:

@@ -13,10 +13,10 @@ from .auth import Authenticator, Seams
 from .client_limits import require_c_parser
 from .config import ServerConfig
 from .errors import SignInRequired
-from .forwarding import Site
 from .listening import Door, Listening, OpenDoor
 from .model import BaseUrl
 from .service import Service
+from .sites import Site
 
 logger = logging.getLogger(__name__)
 

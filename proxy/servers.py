@@ -11,12 +11,12 @@ from .admin import Metrics, ServerWatch
 from .auth import Authenticator, Seams
 from .config import Config, ServerConfig
 from .errors import ConfigError
-from .forwarding import Site
 from .listening import Listening, OpenDoor
 from .model import BaseUrl
 from .open_files import within_limits
 from .server import Proxy
 from .service import Service, gathered, sign_in_key
+from .sites import Site
 from .tracing import Tracing, tracing
 
 

@@ -6,7 +6,6 @@ on with the next one (`listening`). Its SignIn lives on too where the next setti
 
 from __future__ import annotations
 
-import asyncio
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -18,42 +17,16 @@ from .client_limits import ClientLimits
 from .config import ServerConfig
 from .config.settings import SETTINGS, Setting
 from .errors import ConfigError
-from .forwarding import Site, nothing_held
 from .local_key import read_local_key
 from .model import BaseUrl, ResponseHead
 from .pacing import Pacing
 from .rules.exchange import ServerRules
 from .rules.listener import Listener
+from .sites import Running, Site, nothing_held
 from .upstream import Timeouts, Upstream, tls_context, tunnel_for
 
 REREAD = frozenset({"token_file", "federated_token_file", "client_secret_file"})
 """Files that are read anew for each token: one that was written again is no other sign-in."""
-
-
-class Running:
-    """How many exchanges run."""
-
-    def __init__(self) -> None:
-        self._count = 0
-        self._idle: asyncio.Event | None = None
-
-    def begin(self) -> None:
-        """One more runs."""
-        self._count += 1
-
-    def end(self) -> None:
-        """One has ended."""
-        self._count -= 1
-        if self._idle is not None and not self._count:
-            self._idle.set()
-            self._idle = None
-
-    async def all_ended(self) -> None:
-        """Wait until none runs."""
-        if self._count:
-            if self._idle is None:
-                self._idle = asyncio.Event()
-            await self._idle.wait()
 
 
 class SignIn:
@@ -72,7 +45,7 @@ class SignIn:
 
         async def probe() -> ResponseHead:
             answer = await self.upstream.send(ServerRules.probe(config))
-            await answer.close()
+            answer.close()
             return answer.head
 
         seams = replace(seams, probe=probe)
@@ -160,7 +133,16 @@ class Service:
             config.listen.host, port, config.allowed_hosts, config.allow_origins, key=self.key
         )
         rules, watch = ServerRules(config, listener), self.sign_in.watch
-        site = Site(rules, watch, self.upstream, self.pacing, self.limits, watch, held=watch.held)
+        site = Site(
+            rules,
+            watch,
+            self.upstream,
+            self.pacing,
+            self.limits,
+            watch,
+            held=watch.held,
+            running=self.running,
+        )
         storage = self.sign_in.storage
         accounts = {
             account: replace(site, authenticator=storage, held=nothing_held, upstream=upstream, pacing=pacing)

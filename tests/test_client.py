@@ -8,8 +8,8 @@ from contextlib import asynccontextmanager
 import pytest
 from yarl import URL
 
-from proxy import forwarding
 from proxy.client import SMALL
+from proxy.pacing import Pacing
 from proxy.server import Proxy
 
 from .fakes.byte_server import Peer, Script, answering, byte_server
@@ -119,16 +119,20 @@ async def test_early_answer_to_an_upload_closes_the_connection() -> None:
     assert b"\r\nConnection: close\r\n" in received
 
 
+@pytest.mark.parametrize("earlier", [0, 1], ids=["waiting for a connection", "straight on"])
 async def test_fault_of_the_proxy_is_told_without_its_words(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, earlier: int
 ) -> None:
     words = "patient " + "Chalmers"
 
-    async def faulty(*_: object) -> None:
+    def faulty(*_: object) -> None:
         raise ZeroDivisionError(words)
 
-    monkeypatch.setattr(forwarding, "_send", faulty)
-    async with connected(answering(OK)) as (proxy, reader, writer):
+    async with connected(answering(OK, OK)) as (proxy, reader, writer):
+        for _ in range(earlier):
+            writer.write(get(proxy))
+            assert (await reader.readuntil(b"ok")).startswith(b"HTTP/1.1 200 ")
+        monkeypatch.setattr(Pacing, "learn", faulty)
         writer.write(get(proxy))
         received = await reader.read()
 

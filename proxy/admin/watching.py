@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from ..auth import (
+    ASK,
+    AtHand,
     Authenticator,
     Desk,
     Gate,
@@ -111,6 +113,7 @@ class ServerWatch:
         try:
             credentials = await self._authenticator.credentials(rejected)
         except ProxyError as error:
+            self._is_open = False
             self._failed(error)
             raise
         if credentials is not self._credentials:
@@ -118,10 +121,12 @@ class ServerWatch:
         self._is_open = credentials is None
         return credentials
 
-    def held(self) -> Credentials | None:
-        """The credentials in use, where they are at hand; None where `credentials` has to be asked."""
+    def held(self) -> AtHand:
+        """The credentials in use, where they are at hand; None where none have been asked for so far."""
+        if self._is_open:
+            return None
         credentials = self._holding.held() if self._holding is not None else None
-        return credentials if credentials is self._credentials else None
+        return ASK if credentials is None or credentials is not self._credentials else credentials
 
     @property
     def invitation(self) -> Invitation | None:

@@ -24,11 +24,13 @@ from .desk import desk_of, opened_desk_of
 from .flows import Invitation, Start
 from .gate import Gate
 from .methods import METHODS, made
-from .seams import Authenticator, Browser, Desk, Holding, Probe, Seams, Tell
+from .seams import ASK, AtHand, Authenticator, Browser, Desk, Holding, Probe, Seams, Tell
 from .storage import StorageAuthenticator
 
 __all__ = [
+    "ASK",
     "METHODS",
+    "AtHand",
     "Authenticator",
     "Browser",
     "Clock",

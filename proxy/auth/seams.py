@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from enum import Enum
+from typing import Final, Protocol, runtime_checkable
 
 from ..config import AuthMethod
 from ..errors import AuthenticationFailed
@@ -41,6 +42,18 @@ class Authenticator(Protocol):
 
     async def close(self) -> None:
         """Stop what is under way; does not wait for Entra ID."""
+
+
+class Unknown(Enum):
+    """Instead of credentials, or of None for an open server."""
+
+    ASK = "The Authenticator has to be asked."
+
+
+ASK: Final = Unknown.ASK
+
+AtHand = Credentials | Unknown | None
+"""Credentials as `Authenticator.credentials` would give them without waiting, or ASK."""
 
 
 @runtime_checkable

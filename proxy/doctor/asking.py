@@ -15,7 +15,7 @@ from ..auth.answers import cleaned
 from ..config import ServerConfig
 from ..errors import UpstreamProtocolError
 from ..model import BaseUrl, Credentials, Fields, RequestHead, ResponseHead
-from ..upstream import Timeouts, Upstream, tls_context, tunnel_for
+from ..upstream import Timeouts, Upstream, chunks, tls_context, tunnel_for
 
 LARGEST_ANSWER = 32 * 1024 * 1024
 """Bytes of an answer that are read; the largest CapabilityStatements, with all profiles, have some 10 MB."""
@@ -107,7 +107,7 @@ async def ask(upstream: Upstream, head: RequestHead, clock: Clock) -> Reply:
     answered_at = clock.time()
     body = bytearray()
     try:
-        async for piece in answer.chunks():
+        async for piece in chunks(answer):
             body += piece
             if len(body) > LARGEST_ANSWER:
                 raise UpstreamProtocolError(
@@ -115,7 +115,7 @@ async def ask(upstream: Upstream, head: RequestHead, clock: Clock) -> Reply:
                     hint="Check that the base URL is that of a FHIR server.",
                 )
     finally:
-        await answer.close()
+        answer.close()
     return Reply(answer.head, bytes(body), asked_at, answered_at)
 
 

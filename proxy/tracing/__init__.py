@@ -11,7 +11,7 @@ from typing import Protocol
 
 from ..config import Config
 from ..errors import ConfigError
-from ..forwarding import Site
+from ..sites import Site
 
 __all__ = ["Tracing", "tracing"]
 

@@ -28,7 +28,7 @@ from .. import __version__
 from ..auth.http import TrustingAdapter, proxies
 from ..auth.threads import in_thread
 from ..errors import ConfigError
-from ..forwarding import Site
+from ..sites import Site
 from ..trust import trust
 from .spans import SiteTracer
 

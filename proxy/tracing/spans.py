@@ -17,10 +17,11 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 
 from ..auth import Authenticator
 from ..errors import ProxyError
-from ..forwarding import CLIENT_LEFT, Observer, Sender, Site, nothing_held
 from ..model import BaseUrl, Credentials, Fields, FinishedExchange, Rejection, RequestHead
+from ..passage import CLIENT_LEFT
 from ..rules.vocabulary import in_own_words
-from ..upstream import Answer
+from ..sites import Observer, Sender, Site, nothing_held
+from ..upstream import Answer, Sending
 
 Attributes = Mapping[str, str | int | bool]
 
@@ -135,6 +136,12 @@ class _Attempts:
             return answer
         finally:
             span.end()
+
+    def begin(self, head: RequestHead) -> None:
+        """Each request has a span, which waits."""
+
+    async def answer_to(self, sending: Sending) -> Answer:
+        return await self._inner.answer_to(sending)
 
 
 class _SignIn:

@@ -9,31 +9,50 @@ importing only from those above it::
     dial.py         TCP, tunnel, TLS: the one way to the one server
     writing.py      RequestHead -> bytes                                no I/O
     reading.py      bytes -> ResponseHead and body, RFC 9112 section 6  no I/O
-    body.py         the Answer: a body as a stream with back-pressure
+    body.py         the Answer: a body as a stream with back-pressure    no waiting
     probing.py      what the system and TLS know and asyncio does not tell
-    connection.py   one connection, one exchange at a time
-    pool.py         reuse, bounds, idle connections
+    stale.py        a connection that had ended before it was used
+    connection.py   one connection, one exchange at a time               no waiting
+    waiting.py      for answers, their bodies, and servers that take a body slowly
+    idle.py         connections between exchanges: reuse, and their end  no waiting
+    sending.py      a request that has been sent, and when               no waiting
+    pool.py         bounds, and a line for who waits
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import math
 import ssl
-from collections.abc import AsyncIterator
-from time import perf_counter
+from collections.abc import AsyncIterator, Awaitable
+from typing import cast
 
 from ..model import BaseUrl, RequestHead
 from .body import Answer
-from .connection import Connection, StaleConnectionError
+from .connection import Connection
 from .dial import Dialer
 from .pool import Pool
+from .sending import Sending
+from .stale import StaleConnectionError
 from .timeouts import Timeouts
 from .tls import tls_context
 from .tunnel import Tunnel, tunnel_for
+from .waiting import answered, chunks, exchange, exchange_whole, small_body
 from .writing import RequestMessage, request_message
 
-__all__ = ["MAX_CONNECTIONS", "Answer", "Timeouts", "Tunnel", "Upstream", "tls_context", "tunnel_for"]
+__all__ = [
+    "MAX_CONNECTIONS",
+    "Answer",
+    "Sending",
+    "Timeouts",
+    "Tunnel",
+    "Upstream",
+    "chunks",
+    "small_body",
+    "tls_context",
+    "tunnel_for",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -75,26 +94,45 @@ class Upstream:
         UpstreamTimeout, UpstreamProtocolError, ProxyUnavailable, and ValueError for a head that must never
         be sent.
         """
-        started = perf_counter()
-        message = request_message(head, body_exists=body is not None)
-        max_idle = math.inf if message.idempotent else self._timeouts.fresh
+        sending = Sending(request_message(head, body_exists=body is not None), body)
+        return await self._answered(sending, self._exchanged(sending, self._max_idle(sending.message)))
+
+    def begin(self, head: RequestHead) -> Sending | None:
+        """Send a request without a body at once; None where no connection is free for it, and nothing is sent.
+
+        Raises ValueError as `send` does.
+        """
+        sending = Sending(request_message(head, body_exists=False), None)
+        connection = self._pool.reusable(self._max_idle(sending.message))
+        if connection is None:
+            return None
+        sending.go(connection)
+        return sending
+
+    async def answer_to(self, sending: Sending) -> Answer:
+        """Wait for the answer to what has begun, and send it again where `send` would; raises as that does."""
+        return await self._answered(sending, answered(sending.arrival))
+
+    async def _answered(self, sending: Sending, answering: Awaitable[Answer]) -> Answer:
         try:
-            answer = await self._exchanged(message, body, max_idle)
+            answer = await answering
         except StaleConnectionError:
             # The server had closed the connection before it saw the request; a new one is never stale.
-            if not message.idempotent:
+            if not sending.message.idempotent:
                 raise
-            answer = await self._exchanged(message, body, 0)
-        answer.waited = answer.begun_at - started
+            answer = await self._exchanged(sending, 0)
+        sending.time(answer)
         return answer
 
-    async def _exchanged(
-        self, message: RequestMessage, body: AsyncIterator[bytes] | bytes | None, max_idle: float
-    ) -> Answer:
+    async def _exchanged(self, sending: Sending, max_idle: float) -> Answer:
         connection = self._pool.reusable(max_idle) or await self._pool.acquire(max_idle)
+        body = sending.body
         if body is None or isinstance(body, bytes):
-            return await connection.exchange_whole(message, body or b"")
-        return await connection.exchange(message, body)
+            return await exchange_whole(connection, sending.message, body or b"")
+        return await exchange(connection, sending.message, body)
+
+    def _max_idle(self, message: RequestMessage) -> float:
+        return math.inf if message.idempotent else self._timeouts.fresh
 
     async def close(self) -> None:
         """Close all connections, with whatever runs on them."""
@@ -102,6 +140,7 @@ class Upstream:
 
     async def _dial(self) -> Connection:
         connection = Connection(self._where, self._timeouts, self._pool)
-        await self._dialer.dial(connection)
+        # A class with a base from elsewhere is not compiled; the event loop needs none.
+        await self._dialer.dial(cast(asyncio.Protocol, connection))
         logger.debug("A new connection to %s; %d were open before it.", self._where, self._pool.size)
         return connection

@@ -1,15 +1,14 @@
-"""An answer and its body: a stream between the connection, which fills it, and the one who reads it."""
+"""An answer and its body: a stream between the connection, which fills it, and the one who reads it (`waiting`)."""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import Callable
 from time import perf_counter
 from typing import Protocol
 
 from ..errors import ProxyError
 from ..model import ResponseHead
-from ..stepping import Bell
 
 HIGH_WATER = 256 * 1024
 """Bytes that may wait for the reader before the connection stops reading: one read of asyncio's (256 KiB)."""
@@ -34,20 +33,18 @@ class Source(Protocol):
 class Answer:
     """A final response: its head, and its body as it comes, without any decoding.
 
-    `chunks` or `read_small` raise UpstreamUnreachable, UpstreamTimeout or UpstreamProtocolError where the
-    body does not arrive whole: a cut body never looks like a complete one. One reader at a time. `close`
-    belongs to every answer.
+    One reader at a time. `close` belongs to every answer.
     """
 
     __slots__ = (
         "_complete",
         "_failure",
-        "_news",
         "_paused",
         "_pieces",
         "_size",
         "_source",
         "begun_at",
+        "go_on",
         "head",
         "length",
         "waited",
@@ -68,7 +65,8 @@ class Answer:
         self._paused = False
         self._complete = False
         self._failure: ProxyError | None = None
-        self._news = Bell()
+        self.go_on: Callable[[], object] | None = None
+        """Called by `tell`; for the reader to set."""
 
     @property
     def is_small(self) -> bool:
@@ -92,36 +90,31 @@ class Answer:
         self._size = 0
         return body
 
-    async def read_small(self, limit: int) -> bytes | None:
-        """The whole body in one piece where it is small; None where it has to be read by `chunks`.
+    def take_piece(self) -> bytes:
+        """The next bytes of the body; empty where none have come, or none are left.
 
-        Small is a body of a known length up to `limit`, which is waited for, or one of any kind that has
-        arrived already.
+        Raises UpstreamUnreachable, UpstreamTimeout or UpstreamProtocolError where the rest will not come: a cut
+        body never looks like a complete one.
         """
-        if not self._complete:
-            if self.length is None or self.length > min(limit, HIGH_WATER):
-                return None
-            while not self._complete:
-                await self._arrival()
-        return self.take_whole(limit)
+        if not self._pieces:
+            self.check()
+            return b""
+        piece = self._pieces.popleft()
+        self._size -= len(piece)
+        if self._paused and self._size <= LOW_WATER:
+            self._paused = False
+            if self._source is not None:
+                self._source.resume_reading()
+        return piece
 
-    async def chunks(self) -> AsyncIterator[bytes]:
-        """The body in the pieces in which it came."""
-        while True:
-            if self._pieces:
-                piece = self._pieces.popleft()
-                self._size -= len(piece)
-                if self._paused and self._size <= LOW_WATER:
-                    self._paused = False
-                    if self._source is not None:
-                        self._source.resume_reading()
-                yield piece
-            elif self._complete:
-                return
-            else:
-                await self._arrival()
+    def check(self) -> None:
+        """Raise why more will not come, where that is so and the body is not whole, as `take_piece` does."""
+        if self._failure is not None:
+            raise self._failure
+        if self._source is None and not self._complete:
+            raise RuntimeError("the answer was closed")
 
-    async def close(self) -> None:
+    def close(self) -> None:
         """Give up what has not arrived; the connection lives on only where the answer is complete."""
         source, self._source = self._source, None
         if source is not None:
@@ -129,14 +122,6 @@ class Answer:
         self._pieces.clear()
         self._size = 0
         self.tell()
-
-    async def _arrival(self) -> None:
-        """Wait for a piece or the end."""
-        if self._failure is not None:
-            raise self._failure
-        if self._source is None:
-            raise RuntimeError("the answer was closed")
-        await self._news
 
     # The connection's side.
 
@@ -166,4 +151,5 @@ class Answer:
 
     def tell(self) -> None:
         """Let the reader go on, which it may do before this returns: the last that a connection does."""
-        self._news.ring()
+        if self.go_on is not None:
+            self.go_on()

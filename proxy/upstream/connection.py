@@ -7,20 +7,16 @@ would become the answer to the next one, some other patient's: it closes the con
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Generator
-from typing import Any, Protocol, cast
+from collections.abc import Callable
+from typing import Protocol, cast
 
 from ..errors import BadRequest, ProxyError, UpstreamProtocolError, UpstreamTimeout, UpstreamUnreachable
-from ..stepping import Bell
 from .body import Answer
 from .probing import Road, end_is_signed, input_of
 from .reading import ResponseReader
+from .stale import StaleConnectionError
 from .timeouts import Timeouts
-from .writing import CHUNKED, LAST_CHUNK, NO_BODY, RequestMessage
-
-
-class StaleConnectionError(UpstreamUnreachable):
-    """A reused connection ended before a byte of the answer and before the request's body was touched."""
+from .writing import NO_BODY, RequestMessage
 
 
 class Keeper(Protocol):
@@ -36,39 +32,53 @@ class Keeper(Protocol):
 class Arrival:
     """The head of an answer, or why there is none: one waits for it."""
 
-    __slots__ = ("_answer", "_bell", "_error", "is_there")
+    __slots__ = ("_connection", "_error", "answer", "go_on", "is_there")
 
-    def __init__(self) -> None:
-        self._answer: Answer | None = None
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self.answer: Answer | None = None
+        """None as long as there is none, and where something else came in its place."""
         self._error: BaseException | None = None
-        self._bell = Bell()
         self.is_there = False
+        self.go_on: Callable[[], object] | None = None
+        """Called when it comes; for who waits to set."""
 
     def come(self, answer: Answer | None, error: BaseException | None = None) -> None:
         """Whoever waits may go on before this returns."""
         if not self.is_there:
-            self._answer, self._error, self.is_there = answer, error, True
-            self._bell.ring()
+            self.answer, self._error, self.is_there = answer, error, True
+            go_on, self.go_on = self.go_on, None
+            if go_on is not None:
+                go_on()
 
-    def __await__(self) -> Generator[Any, None, Answer]:
-        """The answer; raises what came in its place."""
-        if not self.is_there:
-            yield from self._bell.__await__()
-        if self._answer is None:
+    def give_up(self) -> None:
+        """Close the connection that it would come on, since nobody waits for it any more."""
+        self._connection.give_up(self)
+
+    def taken(self) -> Answer:
+        """The answer that has come; raises what came in its place."""
+        if self.answer is None:
             raise self._error or asyncio.CancelledError
-        return self._answer
+        return self.answer
 
 
-class Connection(asyncio.Protocol):
-    """A connection to the server that errors call `where`."""
+class Connection:
+    """A connection to the server that errors call `where`; to the event loop an asyncio.Protocol.
+
+    An exchange ends with its answer, or `give_up`. Whoever waits in between is called.
+    """
 
     def __init__(self, where: str, timeouts: Timeouts, keeper: Keeper) -> None:
         self.closed = False
         self.idle_since = self.opened_at = 0.0
         self.road: Road | None = None
         self.idle_limit = timeouts.idle
+        self.timeouts = timeouts
+        self.request_done = True
+        """Whether the server has got all of the request; its body's sender says so."""
+        self.client_is_next = False
+        """Whether the request goes on with what the client has to send; its body's sender says so."""
         self._where = where
-        self._timeouts = timeouts
         self._keeper = keeper
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
@@ -81,11 +91,10 @@ class Connection(asyncio.Protocol):
         self._answer_begun = False
         self._body_begun = False
         self._arrives_whole = False
-        self._request_done = True
         # What is waited for, and since when.
-        self._continued: asyncio.Future[None] | None = None
-        self._drained: asyncio.Future[None] | None = None
-        self._client_is_next = False
+        self._on_continue: Callable[[], object] | None = None
+        self._on_drained: Callable[[], object] | None = None
+        self._writing_paused = False
         self._reading_paused = False
         self._end_is_proper = False
         self._since = 0.0
@@ -97,52 +106,45 @@ class Connection(asyncio.Protocol):
         """Whether it is open and nothing has arrived on it, not even unseen by the event loop."""
         return not (self.closed or self._has_input is None or self._has_input())
 
-    async def exchange(self, message: RequestMessage, body: AsyncIterator[bytes]) -> Answer:
-        """Send a request and wait for the head of its answer; `body` is no longer read when this ends.
+    def start(self, message: RequestMessage) -> Arrival:
+        """Send a request's head; its body follows by `write`.
 
-        Raises what `body` raises, BadRequest where it is not as long as announced, StaleConnectionError,
-        UpstreamUnreachable, UpstreamTimeout or UpstreamProtocolError. After an error the connection is
-        closed.
+        Raises StaleConnectionError or UpstreamUnreachable where the connection has ended.
         """
-        arrival = self._begin(message)
-        try:
-            return await self._upload_until(arrival, message, body)
-        except BaseException:
-            self._give_up(arrival)
-            raise
+        return self._begin(message, b"")
 
-    async def exchange_whole(self, message: RequestMessage, body: bytes) -> Answer:
-        """Send a request whose body is at hand and wait for its answer, for all of it where it is small.
+    def start_whole(self, message: RequestMessage, body: bytes) -> Arrival:
+        """Send a request whose body is at hand; of a small answer all has come when it comes.
 
-        Raises as `exchange` does.
+        Raises as `start` does, and BadRequest where the body is not as long as announced.
         """
         if len(body) != message.length:
             self.abort()
             raise BadRequest("The request's body is not as long as its Content-Length.")
         arrival = self._begin(message, body)
-        self._arrives_whole = self._request_done = True
+        self._arrives_whole = self.request_done = True
         self._body_begun = message.framing is not NO_BODY
-        try:
-            return await arrival
-        except BaseException:
-            self._give_up(arrival)
-            raise
+        return arrival
 
-    def _give_up(self, arrival: Arrival) -> None:
-        # An answer that was complete at once has given the connection back: it may be another's by now.
+    def give_up(self, arrival: Arrival) -> None:
+        """Close the connection, whose answer nobody waits for any more.
+
+        One that was complete at once has given the connection back: it may be another's by now.
+        """
         if self._arrival is arrival:
             self.abort()
 
-    def _begin(self, message: RequestMessage, body: bytes = b"") -> Arrival:
+    def _begin(self, message: RequestMessage, body: bytes) -> Arrival:
         if self.closed or self._transport is None:
             raise self._broken()
-        arrival = self._arrival = Arrival()
+        arrival = self._arrival = Arrival(self)
         self._reader = ResponseReader(message.method, self._where)
-        self._request_done = message.framing is NO_BODY
+        self.request_done = message.framing is NO_BODY
         self._answer_begun = self._body_begun = self._arrives_whole = False
+        self._on_continue = self._on_drained = None
         self._since = self._loop.time()
         if self._timer is None:
-            self._timer = self._loop.call_later(self._timeouts.read, self._check_silence)
+            self._timer = self._loop.call_later(self.timeouts.read, self._check_silence)
         if body:
             self._transport.writelines((message.head, body))
         else:
@@ -197,8 +199,8 @@ class Connection(asyncio.Protocol):
         answer, arrival = self._answer, self._arrival
         if answer is None:
             if reader.head is None:
-                if reader.continued and self._continued is not None and not self._continued.done():
-                    self._continued.set_result(None)
+                if reader.continued and self._on_continue is not None:
+                    self._on_continue()
                 return
             answer = self._answer = Answer(reader.head, reader.length, self)
         if piece:
@@ -236,68 +238,38 @@ class Connection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         """Let the upload wait: the server takes the request slower than the client sends it."""
-        self._drained = self._loop.create_future()
+        self._writing_paused = True
 
     def resume_writing(self) -> None:
         """Let the upload go on."""
         self._since = self._loop.time()
-        if self._drained is not None and not self._drained.done():
-            self._drained.set_result(None)
-        self._drained = None
+        self._writing_paused = False
+        if self._on_drained is not None:
+            self._on_drained()
 
     # The upload.
 
-    async def _upload_until(
-        self, arrival: Arrival, message: RequestMessage, body: AsyncIterator[bytes]
-    ) -> Answer:
-        """Send the body until the answer is there: an early one (a 401, a 413) ends the upload."""
+    def waits_for_continue(self, go_on: Callable[[], object]) -> bool:
+        """Whether no 100 (Continue) has come yet; `go_on` is called when one does."""
+        self._on_continue = go_on
+        return self._reader is not None and not self._reader.continued
 
-        def pass_on(upload: asyncio.Task[None]) -> None:
-            error = None if upload.cancelled() else upload.exception()
-            if upload.cancelled() or error is not None:
-                arrival.come(None, error)
+    def is_behind(self, go_on: Callable[[], object]) -> bool:
+        """Whether the server takes the body slower than it comes; `go_on` is called when it has caught up."""
+        self._on_drained = go_on
+        return self._writing_paused
 
-        upload = self._loop.create_task(self._upload(message, body))
-        upload.add_done_callback(pass_on)
-        try:
-            return await arrival
-        finally:
-            if not upload.done():
-                upload.cancel()
-                await asyncio.wait({upload})
+    def begin_body(self) -> None:
+        """The body is about to be read: what of it has gone cannot be had again."""
+        self._body_begun = self.client_is_next = True
 
-    async def _upload(self, message: RequestMessage, body: AsyncIterator[bytes]) -> None:
-        if message.waits_for_continue and self._reader is not None and not self._reader.continued:
-            self._continued = self._loop.create_future()
-            await asyncio.wait({self._continued}, timeout=self._timeouts.expect)
-        chunked = message.framing is CHUNKED
-        remaining = message.length
-        self._request_done = not chunked and not remaining
-        self._body_begun = self._client_is_next = True
-        try:
-            async for piece in body:
-                if not piece:
-                    continue
-                remaining -= len(piece)
-                if not chunked and remaining < 0:
-                    raise BadRequest("The request's body is longer than its Content-Length.")
-                self._write(b"%x\r\n%b\r\n" % (len(piece), piece) if chunked else piece)
-                # A body of known length is complete with its last byte: the client may tell its end later.
-                self._request_done = not chunked and not remaining
-                if self._drained is not None:
-                    self._client_is_next = False
-                    await self._drained
-                    self._client_is_next = True
-        finally:
-            self._client_is_next = False
-            self._since = self._loop.time()
-        if chunked:
-            self._write(LAST_CHUNK)
-        elif remaining:
-            raise BadRequest("The request's body is shorter than its Content-Length.")
-        self._request_done = True
+    def end_body(self) -> None:
+        """The body has been read, or is read no further."""
+        self.client_is_next = False
+        self._since = self._loop.time()
 
-    def _write(self, data: bytes) -> None:
+    def write(self, data: bytes) -> None:
+        """Send bytes of a body, unless the connection has ended."""
         if not self.closed and self._transport is not None:
             self._transport.write(data)
 
@@ -307,7 +279,7 @@ class Connection(asyncio.Protocol):
         """Make the answer complete, and the connection free for another request if it is fit for one."""
         self._arrival = self._reader = self._answer = None
         self.idle_since = self._since
-        self.idle_limit = min(self._timeouts.idle, self.opened_at + self._timeouts.life - self._since)
+        self.idle_limit = min(self.timeouts.idle, self.opened_at + self.timeouts.life - self._since)
         if reader.idle_limit is not None:
             # A second less than the server's, for the time that the network takes.
             self.idle_limit = min(self.idle_limit, reader.idle_limit - 1)
@@ -315,7 +287,7 @@ class Connection(asyncio.Protocol):
         self._used = True
         if (
             reader.persistent
-            and self._request_done
+            and self.request_done
             and self.idle_limit > 0
             and not self.closed
             and self._transport is not None
@@ -327,7 +299,7 @@ class Connection(asyncio.Protocol):
 
     def _fail(self, error: ProxyError) -> None:
         answer, self._answer, self._reader = self._answer, None, None
-        arrival = self._arrival
+        arrival, self._arrival = self._arrival, None
         self.abort()
         if answer is not None:
             answer.fail(error)
@@ -352,10 +324,10 @@ class Connection(asyncio.Protocol):
         now = self._loop.time()
         unsent = self._transport.get_write_buffer_size()
         # Silence is the server's only while it is its turn, and a request that it takes slowly is none.
-        if self._reading_paused or self._client_is_next or (unsent and unsent != self._unsent):
+        if self._reading_paused or self.client_is_next or (unsent and unsent != self._unsent):
             self._since = now
         self._unsent = unsent
-        remaining = self._since + self._timeouts.read - now
+        remaining = self._since + self.timeouts.read - now
         if remaining > 0:
             self._timer = self._loop.call_later(remaining, self._check_silence)
             return
@@ -366,4 +338,4 @@ class Connection(asyncio.Protocol):
                 if self._reader.is_inside_head
                 else "went silent in its answer"
             )
-        self._fail(UpstreamTimeout(f"{self._where} {what} for {self._timeouts.read:g} s."))
+        self._fail(UpstreamTimeout(f"{self._where} {what} for {self.timeouts.read:g} s."))

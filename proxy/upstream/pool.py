@@ -1,4 +1,4 @@
-"""The connections to one server: the last one is reused first, the idle ones are closed in time."""
+"""The connections to one server: how many there may be, and who gets the next one that is free."""
 
 from __future__ import annotations
 
@@ -9,14 +9,10 @@ from collections.abc import Awaitable, Callable
 from ..errors import ProxyUnavailable, UpstreamUnreachable
 from ..stepping import in_task
 from .connection import Connection
-from .probing import SleepWatch
+from .idle import IdleConnections
 
 Dial = Callable[[], Awaitable[Connection]]
 """Open a new connection; raises UpstreamUnreachable, UpstreamTimeout or UpstreamProtocolError."""
-
-
-LOOK_AGAIN = 1.0
-"""Seconds of rest after which a connection's road is looked at before it is used again."""
 
 
 class Pool:
@@ -31,12 +27,10 @@ class Pool:
         self._limit = limit
         self._patience = patience
         self._loop = asyncio.get_running_loop()
-        self._sleep = SleepWatch(self._loop)
         self._open: set[Connection] = set()
-        self._idle: list[Connection] = []
+        self._idle = IdleConnections()
         self._dialing = 0
         self._waiting: deque[asyncio.Future[Connection | None]] = deque()
-        self._sweeper: asyncio.TimerHandle | None = None
         self._emptied: asyncio.Future[None] | None = None
 
     @property
@@ -74,15 +68,12 @@ class Pool:
             if not turn.done():
                 turn.set_result(connection)
                 return
-        self._idle.append(connection)
-        if self._sweeper is None:
-            self._sweeper = self._loop.call_later(connection.idle_limit, self._sweep)
+        self._idle.keep(connection)
 
     def forget(self, connection: Connection) -> None:
         """Make room for another connection: this one is gone."""
         self._open.discard(connection)
-        if connection in self._idle:
-            self._idle.remove(connection)
+        self._idle.forget(connection)
         self._grant()
         self._check_emptied()
 
@@ -90,8 +81,7 @@ class Pool:
         """Close all connections, with whatever runs on them, and wait until they are gone."""
         if self._emptied is None:
             self._emptied = self._loop.create_future()
-        if self._sweeper is not None:
-            self._sweeper.cancel()
+        self._idle.close()
         while self._waiting:
             turn = self._waiting.popleft()
             if not turn.done():
@@ -106,34 +96,14 @@ class Pool:
 
         None where there is none, or where others wait for one.
         """
-        if not self._idle or self._waiting or self._emptied is not None:
-            return None
-        now = self._loop.time()
-        if self._sleep.has_slept():
-            self._drop_idle()
-        while self._idle:
-            connection = self._idle[-1]
-            age = now - connection.idle_since
-            if age < connection.idle_limit and connection.is_quiet and _leads_there(connection, age):
-                if age >= max_idle:
-                    return None
-                return self._idle.pop()
-            self._idle.pop()
-            connection.abort()
-        return None
-
-    def _drop_idle(self) -> None:
-        """Close what the server has most likely given up meanwhile, without a word that could arrive."""
-        for connection in self._idle:
-            connection.abort()
-        self._idle = []
+        return None if self._waiting or self._emptied is not None else self._idle.take(max_idle)
 
     def _has_room(self) -> bool:
         if self._dialing + len(self._open) < self._limit:
             return True
         if self._idle:
             # Not fresh enough for the one who asks: it gives way, and `forget` gives its place to who waits.
-            self._idle.pop(0).abort()
+            self._idle.give_way()
         return False
 
     async def _turn(self) -> Connection | None:
@@ -186,25 +156,6 @@ class Pool:
             raise ProxyUnavailable("The proxy is stopping.")
         return connection
 
-    def _sweep(self) -> None:
-        """Close what has been idle for too long, and come back when the next one will be."""
-        self._sweeper = None
-        now = self._loop.time()
-        kept = []
-        for connection in self._idle:
-            if connection.closed or now - connection.idle_since >= connection.idle_limit:
-                connection.abort()
-            else:
-                kept.append(connection)
-        self._idle = kept
-        if kept:
-            due = min(connection.idle_since + connection.idle_limit for connection in kept)
-            self._sweeper = self._loop.call_at(due, self._sweep)
-
     def _check_emptied(self) -> None:
         if self._emptied is not None and not self._open and not self._dialing and not self._emptied.done():
             self._emptied.set_result(None)
-
-
-def _leads_there(connection: Connection, age: float) -> bool:
-    return age < LOOK_AGAIN or connection.road is None or connection.road.is_open

@@ -8,8 +8,8 @@ import socket
 from collections.abc import Awaitable, Callable, Sequence
 
 from ..config import ListenAddress
-from ..forwarding import Site
 from ..service import Service
+from ..sites import Site
 from ..tcp_listener import bound_sockets, let_join
 from .wire import Level
 

@@ -8,7 +8,7 @@ import pytest
 import trustme
 
 from proxy.model import BaseUrl, Fields, RequestHead
-from proxy.upstream import Answer, Timeouts, Upstream
+from proxy.upstream import Answer, Timeouts, Upstream, chunks
 
 OK = b"HTTP/1.1 200 OK\r\n"
 
@@ -23,7 +23,7 @@ def sized(body: bytes) -> bytes:
 
 
 async def whole(answer: Answer) -> bytes:
-    return b"".join([chunk async for chunk in answer.chunks()])
+    return b"".join([chunk async for chunk in chunks(answer)])
 
 
 async def pieces(*items: bytes) -> AsyncIterator[bytes]:

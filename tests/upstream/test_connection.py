@@ -10,7 +10,7 @@ import pytest
 
 from proxy.errors import BadRequest, UpstreamProtocolError, UpstreamTimeout, UpstreamUnreachable
 from proxy.model import RequestHead
-from proxy.upstream import Answer, Timeouts, Upstream
+from proxy.upstream import Answer, Timeouts, Upstream, chunks, small_body
 from proxy.upstream.body import HIGH_WATER
 from tests.fakes.byte_server import Peer, answering, byte_server
 
@@ -26,7 +26,7 @@ async def body_of(upstream: Upstream, head: RequestHead) -> bytes:
 
 
 async def read_with(answer: Answer, read: asyncio.Event) -> None:
-    async for _ in answer.chunks():
+    async for _ in chunks(answer):
         read.set()
 
 
@@ -66,8 +66,8 @@ async def test_small_body_comes_in_one_piece(
 ) -> None:
     async with byte_server(answering(response)) as server:
         answer = await connect(server.port).send(request())
-        body = await answer.read_small(limit)
-        await answer.close()
+        body = await small_body(answer, limit)
+        answer.close()
 
     assert body == expected
 
@@ -88,7 +88,7 @@ async def test_small_body_is_waited_for(connect: Connect) -> None:
         go_on.set()
         answer = await sending
 
-        assert await answer.read_small(10) == b"abc"
+        assert await small_body(answer, 10) == b"abc"
 
 
 CUT = {
@@ -128,7 +128,7 @@ async def test_small_body_that_is_cut_is_an_error(connect: Connect) -> None:
     async with byte_server(script) as server:
         answer = await connect(server.port).send(request())
         with pytest.raises(UpstreamUnreachable, match="broke off its answer"):
-            await answer.read_small(100)
+            await small_body(answer, 100)
 
 
 async def test_body_may_end_with_the_connection(connect: Connect) -> None:
@@ -178,8 +178,8 @@ async def test_malformed_body_closes_the_connection(connect: Connect) -> None:
 async def test_answer_closed_early_closes_the_connection(connect: Connect) -> None:
     async with byte_server(answering(OK + b"Content-Length: 999999\r\n\r\nabc")) as server:
         answer = await connect(server.port).send(request())
-        await answer.close()
-        await answer.close()
+        answer.close()
+        answer.close()
         await server.until_closed()
 
         with pytest.raises(RuntimeError):
@@ -191,7 +191,7 @@ async def test_answer_closed_late_leaves_the_connection_to_others(connect: Conne
         upstream = connect(server.port)
         first = await upstream.send(request())
         second = await upstream.send(request())
-        await first.close()
+        first.close()
 
         assert (await whole(second), server.accepted) == (b"two", 1)
 
@@ -428,7 +428,7 @@ async def test_slow_client_is_not_the_servers_silence(connect: Connect) -> None:
 
         answer = await upstream.send(request("POST"), slow())
         received = 0
-        async for chunk in answer.chunks():
+        async for chunk in chunks(answer):
             received += len(chunk)
             if answer._paused:
                 pass_hours()
@@ -476,7 +476,7 @@ async def test_cancellation_at_the_moment_of_the_answer_leaves_the_connection_to
             put_back(connection)  # type: ignore[arg-type]
             first.cancel()
 
-        upstream._pool.put_back = cancel_first  # type: ignore[assignment, method-assign]
+        upstream._pool.put_back = cancel_first  # type: ignore[method-assign]
         with pytest.raises(asyncio.CancelledError):
             await first
 
@@ -498,7 +498,7 @@ async def test_download_keeps_within_its_bound(connect: Connect) -> None:
     waiting: list[int] = []
     async with byte_server(script) as server:
         answer = await connect(server.port).send(request())
-        async for chunk in answer.chunks():
+        async for chunk in chunks(answer):
             digest.update(chunk)
             waiting.append(answer._size)
 

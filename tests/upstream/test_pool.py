@@ -33,11 +33,11 @@ async def test_connection_used_last_is_used_first(connect: Connect) -> None:
     async with byte_server(script) as server:
         upstream = connect(server.port)
         together = await asyncio.gather(*[body_of(upstream) for _ in range(3)])
-        last = upstream._pool._idle[-1]
+        last = upstream._pool._idle._kept[-1]
         await body_of(upstream)
 
         assert sorted(together) == [b"1", b"2", b"3"]
-        assert upstream._pool._idle[-1] is last
+        assert upstream._pool._idle._kept[-1] is last
 
 
 NOT_KEPT = {
@@ -211,7 +211,7 @@ async def test_connection_idle_for_a_while_is_not_trusted_with_what_cannot_be_se
     async with byte_server(answering(sized(b"a"), sized(b"b"))) as server:
         upstream = connect(server.port)
         await body_of(upstream)
-        upstream._pool._idle[0].idle_since -= 3
+        upstream._pool._idle._kept[0].idle_since -= 3
         await body_of(upstream, method)
 
     assert server.accepted == accepted
@@ -221,7 +221,7 @@ async def test_connection_past_its_idle_limit_is_not_used(connect: Connect) -> N
     async with byte_server(answering(sized(b"a"), sized(b"b"))) as server:
         upstream = connect(server.port)
         await body_of(upstream)
-        upstream._pool._idle[0].idle_since -= 51
+        upstream._pool._idle._kept[0].idle_since -= 51
         await body_of(upstream)
 
     assert server.accepted == 2
@@ -233,7 +233,7 @@ async def test_servers_own_idle_limit_is_kept_less_a_second(connect: Connect) ->
         upstream = connect(server.port)
         await body_of(upstream)
 
-        assert upstream._pool._idle[0].idle_limit == 4
+        assert upstream._pool._idle._kept[0].idle_limit == 4
 
 
 async def test_idle_connections_are_closed_in_time(connect: Connect) -> None:
@@ -243,7 +243,7 @@ async def test_idle_connections_are_closed_in_time(connect: Connect) -> None:
         await server.until_closed()
 
         assert server.accepted == 2
-        assert upstream._pool._idle == []
+        assert upstream._pool._idle._kept == []
 
 
 async def test_who_finds_all_busy_waits_in_line(connect: Connect) -> None:

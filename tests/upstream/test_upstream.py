@@ -11,7 +11,7 @@ import pytest
 import trustme
 
 from proxy.model import BaseUrl
-from proxy.upstream import Upstream, tls_context
+from proxy.upstream import Upstream, small_body, tls_context
 from tests.fakes.byte_server import Peer, byte_server
 
 from .conftest import OK, Connect, request, server_side, sized, whole
@@ -55,7 +55,7 @@ def test_both_directions_on_each_loop(
             base = BaseUrl(scheme, "127.0.0.1", server.port)
             upstream = Upstream(base, tls=tls_context(bundle) if tls is not None else None)
             put = request("PUT", b"/", (b"Content-Length", b"%d" % (64 * len(block))))
-            small = await (await upstream.send(request())).read_small(10)
+            small = await small_body(await upstream.send(request()), 10)
             digest = await whole(await upstream.send(put, body()))
             large = await whole(await upstream.send(request()))
             last = await whole(await upstream.send(request()))
@@ -89,7 +89,7 @@ async def test_many_at_once_each_get_their_own_answer(connect: Connect) -> None:
         async def ask(target: bytes) -> bytes | None:
             answer = await upstream.send(request("GET", target))
             if target.endswith(b"3"):
-                await answer.close()
+                answer.close()
                 return None
             return await whole(answer)
 
@@ -99,4 +99,4 @@ async def test_many_at_once_each_get_their_own_answer(connect: Connect) -> None:
         await server.until_closed()
 
     assert bodies == [None if target.endswith(b"3") else target for target in targets]
-    assert (upstream._pool._dialing, upstream._pool._open, upstream._pool._idle) == (0, set(), [])
+    assert (upstream._pool._dialing, upstream._pool._open, upstream._pool._idle._kept) == (0, set(), [])
