@@ -78,16 +78,15 @@ class Counted:
         self._folder = folder
         self._port = free_port()
         self._dumps = 0
-        token = folder / "token"
-        token.write_text(TOKEN)
         command = ["valgrind", "--tool=callgrind", "--instr-atstart=no", f"--callgrind-out-file={folder}/out"]
         program = [sys.executable, "-m", "proxy", "run", f"http://127.0.0.1:{upstream_port}{BASE_PATH}"]
-        settings = ["--listen", f"127.0.0.1:{self._port}", "--auth", "token", "--token-file", str(token)]
+        settings = ["--listen", f"127.0.0.1:{self._port}", "--auth", "token"]
         self._process = subprocess.Popen(  # noqa: S603
             [*command, *program, *settings, "--admin-listen", "off", "--log-level", "warning"],
             cwd=folder,
             env={
                 **os.environ,
+                "FHIR_AUTH_PROXY_TOKEN": TOKEN,
                 "PYTHONHASHSEED": "0",
                 "PYTHONDONTWRITEBYTECODE": "1",
                 "PYTHONPATH": str(installed()),

@@ -45,12 +45,12 @@ def ours_pure(place: Place) -> Command | None:
 
 
 def ours_with(place: Place, *settings: str, program: Path | None = None) -> Command:
-    """Our proxy with a token from a file, and more settings, as it is installed or from another folder."""
+    """Our proxy with a token in its settings, as the others have it, as it is installed or from another folder."""
     command = ["proxy", "run", f"{place.upstream}{BASE_PATH}", "--listen", f"127.0.0.1:{place.port}"]
-    token = ["--auth", "token", "--token-file", place.write("token", TOKEN)]
     trust = ["--ca-bundle", place.authority] if place.is_tls else []
-    return [sys.executable, "-m", *command, *token, *trust, *settings], {
-        "PYTHONPATH": str(program or installed())
+    return [sys.executable, "-m", *command, "--auth", "token", *trust, *settings], {
+        "FHIR_AUTH_PROXY_TOKEN": TOKEN,
+        "PYTHONPATH": str(program or installed()),
     }
 
 

@@ -22,7 +22,8 @@ Rooms (each imports only from those below it; import-linter holds the order, see
     sites.py        what the exchanges of one server share
     exchange_log.py  what is logged of an exchange, and as whose record
     exchange_lines.py  its line, as text and as JSON
-    pacing.py       wait for a server that asks for patience
+    pacing.py       a server that asks for patience
+    patience.py     wait for it
     admin/          the other listener: health, metrics, status, sign-in page    RIM (aiohttp)
     client.py       the tool's side: its request, its answer
     client_upload.py  waiting for a tool: for its request's body, and until it takes its answer

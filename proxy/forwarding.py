@@ -13,6 +13,7 @@ from .client import SMALL
 from .client_upload import Upload
 from .errors import ProxyError
 from .passage import Passage
+from .patience import turn_of
 from .rules.origins import preflight
 from .upstream import Answer, chunks, small_body
 
@@ -76,7 +77,7 @@ async def _answer(passage: Passage) -> Answer:
         exchange.check_body(upload.held)
     patience = place.pacing.patience()
     while True:
-        turn = turn or place.pacing.free_turn() or await place.pacing.turn(patience)
+        turn = turn or place.pacing.free_turn() or await turn_of(place.pacing, patience)
         try:
             if sending is None:
                 head = exchange.upstream_request(credentials, length=upload.length)

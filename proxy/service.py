@@ -153,7 +153,7 @@ class Service:
 
     async def retire(self) -> None:
         """Close once the last exchange has ended."""
-        await self.running.all_ended()
+        await self.running.all_ended().wait()
         await self.close()
 
     async def close(self) -> None:

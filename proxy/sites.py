@@ -33,12 +33,14 @@ class Running:
             self._idle.set()
             self._idle = None
 
-    async def all_ended(self) -> None:
-        """Wait until none runs."""
+    def all_ended(self) -> asyncio.Event:
+        """Set as soon as none runs."""
+        idle = self._idle or asyncio.Event()
         if self._count:
-            if self._idle is None:
-                self._idle = asyncio.Event()
-            await self._idle.wait()
+            self._idle = idle
+        else:
+            idle.set()
+        return idle
 
 
 class Observer(Protocol):

@@ -11,6 +11,7 @@ from proxy.auth import Seams
 from proxy.errors import ProxyUnavailable
 from proxy.model import Fields, ResponseHead
 from proxy.pacing import Pacing, Turn
+from proxy.patience import turn_of
 
 from .fakes.byte_server import Peer, byte_server
 from .fakes.clock import FakeClock
@@ -198,7 +199,7 @@ def head(status: int, **fields: str) -> ResponseHead:
 async def limited(clock: FakeClock) -> Pacing:
     """A waiting room where one request at a time may go."""
     pacing = Pacing(clock, 20.0, spread=lambda: 0.0)
-    turn = await pacing.turn(pacing.patience())
+    turn = await turn_of(pacing, pacing.patience())
     turn.answered(head(429, Retry_After="1"))
     turn.end()
     clock.advance(1)
@@ -216,7 +217,7 @@ async def test_limit_lets_them_go_one_by_one_in_order(clock: FakeClock) -> None:
     gone: list[int] = []
 
     async def go(number: int) -> Turn:
-        turn = await pacing.turn(pacing.patience())
+        turn = await turn_of(pacing, pacing.patience())
         gone.append(number)
         return turn
 
@@ -237,8 +238,8 @@ async def test_limit_lets_them_go_one_by_one_in_order(clock: FakeClock) -> None:
 
 async def test_limit_that_has_grown_lets_more_go_at_once(clock: FakeClock) -> None:
     pacing = await limited(clock)
-    first = await pacing.turn(pacing.patience())
-    others = [asyncio.create_task(pacing.turn(pacing.patience())) for _ in range(3)]
+    first = await turn_of(pacing, pacing.patience())
+    others = [asyncio.create_task(turn_of(pacing, pacing.patience())) for _ in range(3)]
     await settled()
     for _ in range(5):
         first.answered(head(200))
@@ -250,8 +251,8 @@ async def test_limit_that_has_grown_lets_more_go_at_once(clock: FakeClock) -> No
 
 async def test_who_leaves_passes_the_turn_on(clock: FakeClock) -> None:
     pacing = await limited(clock)
-    first = await pacing.turn(pacing.patience())
-    leaver, waiter = [asyncio.create_task(pacing.turn(pacing.patience())) for _ in range(2)]
+    first = await turn_of(pacing, pacing.patience())
+    leaver, waiter = [asyncio.create_task(turn_of(pacing, pacing.patience())) for _ in range(2)]
     await settled()
     first.end()
     leaver.cancel()
@@ -262,8 +263,8 @@ async def test_who_leaves_passes_the_turn_on(clock: FakeClock) -> None:
 
 async def test_who_waits_too_long_for_room_is_told_when_to_come_again(clock: FakeClock) -> None:
     pacing = await limited(clock)
-    await pacing.turn(pacing.patience())
-    waiter = asyncio.create_task(pacing.turn(pacing.patience()))
+    await turn_of(pacing, pacing.patience())
+    waiter = asyncio.create_task(turn_of(pacing, pacing.patience()))
     await settled()
     clock.advance(20)
 
@@ -276,19 +277,19 @@ async def test_pause_longer_than_the_patience_left_is_told(clock: FakeClock) -> 
     pacing = await limited(clock)
     patience = pacing.patience()
     patience.seconds = 3.0
-    turn = await pacing.turn(pacing.patience())
+    turn = await turn_of(pacing, pacing.patience())
     turn.answered(head(503, Retry_After="7"))
     turn.end()
 
     with pytest.raises(ProxyUnavailable) as told:
-        await pacing.turn(patience)
+        await turn_of(pacing, patience)
     assert told.value.retry_after == 7
 
 
 async def test_without_pauses_nobody_waits(clock: FakeClock) -> None:
     pacing = Pacing(clock, None)
-    turns = [await pacing.turn(pacing.patience()) for _ in range(3)]
+    turns = [await turn_of(pacing, pacing.patience()) for _ in range(3)]
 
     assert turns[0].answered(head(429, Retry_After="1")) is None
-    await pacing.turn(pacing.patience())
+    await turn_of(pacing, pacing.patience())
     assert clock.sleeps == []

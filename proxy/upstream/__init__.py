@@ -103,7 +103,7 @@ class Upstream:
         Raises ValueError as `send` does.
         """
         sending = Sending(request_message(head, body_exists=False), None)
-        connection = self._pool.reusable(self._max_idle(sending.message))
+        connection = self._pool.idle.take(self._max_idle(sending.message))
         if connection is None:
             return None
         sending.go(connection)
@@ -125,7 +125,7 @@ class Upstream:
         return answer
 
     async def _exchanged(self, sending: Sending, max_idle: float) -> Answer:
-        connection = self._pool.reusable(max_idle) or await self._pool.acquire(max_idle)
+        connection = self._pool.idle.take(max_idle) or await self._pool.acquire(max_idle)
         body = sending.body
         if body is None or isinstance(body, bytes):
             return await exchange_whole(connection, sending.message, body or b"")
@@ -139,7 +139,7 @@ class Upstream:
         await self._pool.close()
 
     async def _dial(self) -> Connection:
-        connection = Connection(self._where, self._timeouts, self._pool)
+        connection = Connection(self._where, self._timeouts, self._pool.idle, self._pool.forget)
         # A class with a base from elsewhere is not compiled; the event loop needs none.
         await self._dialer.dial(cast(asyncio.Protocol, connection))
         logger.debug("A new connection to %s; %d were open before it.", self._where, self._pool.size)

@@ -22,11 +22,8 @@ from .writing import NO_BODY, RequestMessage
 class Keeper(Protocol):
     """Who keeps connections between exchanges."""
 
-    def put_back(self, connection: Connection) -> None:
+    def keep(self, connection: Connection) -> None:
         """Take a connection whose exchange is complete and that may carry another."""
-
-    def forget(self, connection: Connection) -> None:
-        """Take note that a connection is gone."""
 
 
 class Arrival:
@@ -68,7 +65,10 @@ class Connection:
     An exchange ends with its answer, or `give_up`. Whoever waits in between is called.
     """
 
-    def __init__(self, where: str, timeouts: Timeouts, keeper: Keeper) -> None:
+    def __init__(
+        self, where: str, timeouts: Timeouts, keeper: Keeper, forget: Callable[[Connection], None]
+    ) -> None:
+        """Start unopened; `forget` is called when it is gone."""
         self.closed = False
         self.idle_since = self.opened_at = 0.0
         self.road: Road | None = None
@@ -80,6 +80,7 @@ class Connection:
         """Whether the request goes on with what the client has to send; its body's sender says so."""
         self._where = where
         self._keeper = keeper
+        self._forget = forget
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
         self._has_input: Callable[[], bool] | None = None
@@ -227,7 +228,7 @@ class Connection:
             self._timer.cancel()
         reader, answer = self._reader, self._answer
         self.resume_writing()
-        self._keeper.forget(self)
+        self._forget(self)
         if reader is None:
             return
         if answer is not None and exc is None and self._end_is_proper and reader.feed_eof():
@@ -293,7 +294,7 @@ class Connection:
             and self._transport is not None
             and not self._transport.get_write_buffer_size()
         ):
-            self._keeper.put_back(self)
+            self._keeper.keep(self)
         else:
             self.abort()
 

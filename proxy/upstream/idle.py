@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 
 from .connection import Connection
 from .probing import SleepWatch
@@ -11,10 +12,20 @@ LOOK_AGAIN = 1.0
 """Seconds of rest after which a connection's road is looked at before it is used again."""
 
 
-class IdleConnections:
-    """Keeps each until it is taken, has been idle for too long or has ended."""
+Line = deque["asyncio.Future[Connection | None]"]
+"""Those who wait for a connection, the first one first; None is the right to dial a new one."""
 
-    def __init__(self) -> None:
+
+class IdleConnections:
+    """Keeps each until it is taken, has been idle for too long or has ended.
+
+    None is kept, and none taken, while others wait in `line`.
+    """
+
+    def __init__(self, line: Line) -> None:
+        self.is_closed = False
+        """Whether none is taken any more."""
+        self._line = line
         self._loop = asyncio.get_running_loop()
         self._sleep = SleepWatch(self._loop)
         self._kept: list[Connection] = []
@@ -24,14 +35,19 @@ class IdleConnections:
         return bool(self._kept)
 
     def keep(self, connection: Connection) -> None:
-        """Keep a connection for the next request."""
+        """Hand a free connection to the first in line, or keep it for the next request."""
+        while self._line:
+            turn = self._line.popleft()
+            if not turn.done():
+                turn.set_result(connection)
+                return
         self._kept.append(connection)
         if self._sweeper is None:
             self._sweeper = self._loop.call_later(connection.idle_limit, self._sweep)
 
     def take(self, max_idle: float) -> Connection | None:
-        """The connection used last, if it is fit and idle for less than `max_idle` seconds."""
-        if not self._kept:
+        """The connection used last, for an exchange, if it is fit and idle for less than `max_idle` seconds."""
+        if not self._kept or self._line or self.is_closed:
             return None
         now = self._loop.time()
         if self._sleep.has_slept():
@@ -57,7 +73,8 @@ class IdleConnections:
             self._kept.remove(connection)
 
     def close(self) -> None:
-        """Look after them no more."""
+        """Give none away any more, and look after them no more."""
+        self.is_closed = True
         if self._sweeper is not None:
             self._sweeper.cancel()
 

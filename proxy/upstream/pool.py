@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from ..errors import ProxyUnavailable, UpstreamUnreachable
 from ..stepping import in_task
 from .connection import Connection
-from .idle import IdleConnections
+from .idle import IdleConnections, Line
 
 Dial = Callable[[], Awaitable[Connection]]
 """Open a new connection; raises UpstreamUnreachable, UpstreamTimeout or UpstreamProtocolError."""
@@ -28,9 +28,9 @@ class Pool:
         self._patience = patience
         self._loop = asyncio.get_running_loop()
         self._open: set[Connection] = set()
-        self._idle = IdleConnections()
+        self._waiting: Line = deque()
+        self.idle = IdleConnections(self._waiting)
         self._dialing = 0
-        self._waiting: deque[asyncio.Future[Connection | None]] = deque()
         self._emptied: asyncio.Future[None] | None = None
 
     @property
@@ -47,7 +47,7 @@ class Pool:
         while True:
             if self._emptied is not None:
                 raise ProxyUnavailable("The proxy is stopping.")
-            connection = self.reusable(max_idle)
+            connection = self.idle.take(max_idle)
             if connection is not None:
                 return connection
             if self._waiting or not self._has_room():
@@ -61,19 +61,10 @@ class Pool:
                 self._dialing += 1
             return await self._dialed()
 
-    def put_back(self, connection: Connection) -> None:
-        """Hand a free connection to the first who waits, or keep it for the next request."""
-        while self._waiting:
-            turn = self._waiting.popleft()
-            if not turn.done():
-                turn.set_result(connection)
-                return
-        self._idle.keep(connection)
-
     def forget(self, connection: Connection) -> None:
         """Make room for another connection: this one is gone."""
         self._open.discard(connection)
-        self._idle.forget(connection)
+        self.idle.forget(connection)
         self._grant()
         self._check_emptied()
 
@@ -81,7 +72,7 @@ class Pool:
         """Close all connections, with whatever runs on them, and wait until they are gone."""
         if self._emptied is None:
             self._emptied = self._loop.create_future()
-        self._idle.close()
+        self.idle.close()
         while self._waiting:
             turn = self._waiting.popleft()
             if not turn.done():
@@ -91,19 +82,12 @@ class Pool:
         self._check_emptied()
         await asyncio.shield(self._emptied)
 
-    def reusable(self, max_idle: float) -> Connection | None:
-        """The connection used last, for an exchange, if it is fit, idle for less than `max_idle` seconds.
-
-        None where there is none, or where others wait for one.
-        """
-        return None if self._waiting or self._emptied is not None else self._idle.take(max_idle)
-
     def _has_room(self) -> bool:
         if self._dialing + len(self._open) < self._limit:
             return True
-        if self._idle:
+        if self.idle:
             # Not fresh enough for the one who asks: it gives way, and `forget` gives its place to who waits.
-            self._idle.give_way()
+            self.idle.give_way()
         return False
 
     async def _turn(self) -> Connection | None:
@@ -128,7 +112,7 @@ class Pool:
             self._dialing -= 1
             self._grant()
         elif not connection.closed:
-            self.put_back(connection)
+            self.idle.keep(connection)
 
     def _grant(self) -> None:
         """Let those who wait dial, as far as there is room."""

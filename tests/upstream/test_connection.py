@@ -12,6 +12,7 @@ from proxy.errors import BadRequest, UpstreamProtocolError, UpstreamTimeout, Ups
 from proxy.model import RequestHead
 from proxy.upstream import Answer, Timeouts, Upstream, chunks, small_body
 from proxy.upstream.body import HIGH_WATER
+from proxy.upstream.connection import Connection
 from tests.fakes.byte_server import Peer, answering, byte_server
 
 from .conftest import OK, Connect, pieces, request, sized, whole
@@ -466,17 +467,19 @@ async def test_cancelled_request_closes_its_connection(connect: Connect, with_bo
 async def test_cancellation_at_the_moment_of_the_answer_leaves_the_connection_to_others(
     connect: Connect,
 ) -> None:
-    async with byte_server(answering(sized(b"one"), sized(b"two"))) as server:
+    async with byte_server(answering(sized(b"none"), sized(b"one"), sized(b"two"))) as server:
         upstream = connect(server.port)
+        await body_of(upstream, request())
+        (connection,) = upstream._pool._open
+
+        class CancelsFirst:
+            def keep(self, free: Connection) -> None:
+                connection._keeper = upstream._pool.idle
+                connection._keeper.keep(free)
+                first.cancel()
+
+        connection._keeper = CancelsFirst()
         first = asyncio.create_task(upstream.send(request()))
-        put_back = upstream._pool.put_back
-
-        def cancel_first(connection: object) -> None:
-            upstream._pool.put_back = put_back  # type: ignore[method-assign]
-            put_back(connection)  # type: ignore[arg-type]
-            first.cancel()
-
-        upstream._pool.put_back = cancel_first  # type: ignore[method-assign]
         with pytest.raises(asyncio.CancelledError):
             await first
 

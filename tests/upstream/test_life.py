@@ -49,7 +49,7 @@ async def test_machine_that_slept_uses_no_connection_of_before(
 ) -> None:
     async with byte_server(numbered) as server:
         upstream, wall = connect(server.port), Wall()
-        upstream._pool._idle._sleep = SleepWatch(asyncio.get_running_loop(), wall)
+        upstream._pool.idle._sleep = SleepWatch(asyncio.get_running_loop(), wall)
         assert b"1" == await body_of(upstream)
         wall.ahead += seconds
         assert [body, body] == [await body_of(upstream, method), await body_of(upstream, method)]
@@ -59,7 +59,7 @@ async def test_connection_from_an_address_that_is_gone_is_not_used(connect: Conn
     async with byte_server(numbered) as server:
         upstream = connect(server.port)
         await body_of(upstream)
-        (idle,) = upstream._pool._idle._kept
+        (idle,) = upstream._pool.idle._kept
         assert idle.road == Road("127.0.0.1", ("127.0.0.1", server.port))
         idle.idle_since -= 1.5
         assert b"1" == await body_of(upstream)
@@ -84,7 +84,7 @@ async def test_connection_gets_no_older_than_its_life(connect: Connect) -> None:
     async with byte_server(numbered) as server:
         upstream = connect(server.port, timeouts=Timeouts(life=300))
         await body_of(upstream)
-        (idle,) = upstream._pool._idle._kept
+        (idle,) = upstream._pool.idle._kept
         assert 50 == idle.idle_limit
         idle.opened_at -= 280
         assert b"1" == await body_of(upstream)
@@ -115,7 +115,7 @@ async def test_name_that_moves_is_followed(monkeypatch: pytest.MonkeyPatch, old_
         await body_of(upstream)
         names.port = new.port
         if old_one_answers:
-            upstream._pool._idle._kept[0].opened_at -= 300
+            upstream._pool.idle._kept[0].opened_at -= 300
             await body_of(upstream)
         else:
             await old.stop()

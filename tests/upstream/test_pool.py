@@ -33,11 +33,11 @@ async def test_connection_used_last_is_used_first(connect: Connect) -> None:
     async with byte_server(script) as server:
         upstream = connect(server.port)
         together = await asyncio.gather(*[body_of(upstream) for _ in range(3)])
-        last = upstream._pool._idle._kept[-1]
+        last = upstream._pool.idle._kept[-1]
         await body_of(upstream)
 
         assert sorted(together) == [b"1", b"2", b"3"]
-        assert upstream._pool._idle._kept[-1] is last
+        assert upstream._pool.idle._kept[-1] is last
 
 
 NOT_KEPT = {
@@ -211,7 +211,7 @@ async def test_connection_idle_for_a_while_is_not_trusted_with_what_cannot_be_se
     async with byte_server(answering(sized(b"a"), sized(b"b"))) as server:
         upstream = connect(server.port)
         await body_of(upstream)
-        upstream._pool._idle._kept[0].idle_since -= 3
+        upstream._pool.idle._kept[0].idle_since -= 3
         await body_of(upstream, method)
 
     assert server.accepted == accepted
@@ -221,7 +221,7 @@ async def test_connection_past_its_idle_limit_is_not_used(connect: Connect) -> N
     async with byte_server(answering(sized(b"a"), sized(b"b"))) as server:
         upstream = connect(server.port)
         await body_of(upstream)
-        upstream._pool._idle._kept[0].idle_since -= 51
+        upstream._pool.idle._kept[0].idle_since -= 51
         await body_of(upstream)
 
     assert server.accepted == 2
@@ -233,7 +233,7 @@ async def test_servers_own_idle_limit_is_kept_less_a_second(connect: Connect) ->
         upstream = connect(server.port)
         await body_of(upstream)
 
-        assert upstream._pool._idle._kept[0].idle_limit == 4
+        assert upstream._pool.idle._kept[0].idle_limit == 4
 
 
 async def test_idle_connections_are_closed_in_time(connect: Connect) -> None:
@@ -243,7 +243,7 @@ async def test_idle_connections_are_closed_in_time(connect: Connect) -> None:
         await server.until_closed()
 
         assert server.accepted == 2
-        assert upstream._pool._idle._kept == []
+        assert upstream._pool.idle._kept == []
 
 
 async def test_who_finds_all_busy_waits_in_line(connect: Connect) -> None:
@@ -301,22 +301,35 @@ async def test_who_waits_too_long_is_told(connect: Connect) -> None:
 
 @pytest.mark.parametrize("cancelled", [0, 1, 2])
 @pytest.mark.parametrize(
-    ("event", "response"),
-    [("put_back", sized(b"a")), ("forget", OK + b"Connection: close\r\nContent-Length: 1\r\n\r\na")],
+    "response", [sized(b"a"), OK + b"Connection: close\r\nContent-Length: 1\r\n\r\na"], ids=["kept", "closed"]
 )
 async def test_waiter_that_is_cancelled_at_its_turn_leaves_it_to_others(
-    connect: Connect, monkeypatch: pytest.MonkeyPatch, event: str, response: bytes, cancelled: int
+    connect: Connect, monkeypatch: pytest.MonkeyPatch, response: bytes, cancelled: int
 ) -> None:
     async with byte_server(answering(*[response] * 4)) as server:
         upstream = connect(server.port, max_connections=1)
+        pool = upstream._pool
         tasks = [asyncio.create_task(upstream.send(request())) for _ in range(4)]
-        happen = getattr(upstream._pool, event)
 
-        def happen_and_cancel(connection: Connection) -> None:
-            happen(connection)
-            tasks[1 + cancelled].cancel()
+        class Cancelling:
+            """Stands between a connection and the pool."""
 
-        monkeypatch.setattr(upstream._pool, event, happen_and_cancel)
+            def keep(self, connection: Connection) -> None:
+                pool.idle.keep(connection)
+                tasks[1 + cancelled].cancel()
+
+            def forget(self, connection: Connection) -> None:
+                pool.forget(connection)
+                tasks[1 + cancelled].cancel()
+
+        dial, between = pool._dial, Cancelling()
+
+        async def dial_between() -> Connection:
+            connection = await dial()
+            connection._keeper, connection._forget = between, between.forget
+            return connection
+
+        monkeypatch.setattr(pool, "_dial", dial_between)
         results = await asyncio.gather(*tasks, return_exceptions=True)
 
     outcomes = [isinstance(result, BaseException) for result in results]

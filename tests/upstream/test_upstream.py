@@ -99,4 +99,4 @@ async def test_many_at_once_each_get_their_own_answer(connect: Connect) -> None:
         await server.until_closed()
 
     assert bodies == [None if target.endswith(b"3") else target for target in targets]
-    assert (upstream._pool._dialing, upstream._pool._open, upstream._pool._idle._kept) == (0, set(), [])
+    assert (upstream._pool._dialing, upstream._pool._open, upstream._pool.idle._kept) == (0, set(), [])
