@@ -8,19 +8,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator, Awaitable
-from typing import Protocol
+from typing import Final, Protocol
 
 from .model import RequestHead, ResponseHead
 from .rules.answer_heads import written
 
-SMALL = 256 * 1024
+SMALL: Final = 256 * 1024
 """Bytes of a body up to which it is held in one piece.
 
 A request's body of that size can be sent again after a 401, an answer's goes out in one write with its
 length. Most resources, searches and pages are smaller; one read of asyncio brings as much.
 """
 
-JOINED = 16 * 1024
+JOINED: Final = 16 * 1024
 """Bytes of a body up to which one piece with its head costs less than handing over two."""
 
 

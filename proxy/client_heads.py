@@ -9,19 +9,20 @@ import asyncio
 import re
 from collections.abc import Callable
 from enum import Enum, auto
+from typing import Final
 
 from .client_limits import say_farewell
 from .errors import FieldsTooLarge, ProxyError, TargetTooLong
 from .rules.guards import LARGEST_FIELDS, LONGEST_TARGET
 
-LONGEST_LINE = LONGEST_TARGET + 32
+LONGEST_LINE: Final = LONGEST_TARGET + 32
 """Bytes of a request line: the longest target, with method and version."""
 
-LARGEST_HEAD = LONGEST_LINE + LARGEST_FIELDS
+LARGEST_HEAD: Final = LONGEST_LINE + LARGEST_FIELDS
 
-_END = re.compile(rb"\n\r?\n")
+_END: Final = re.compile(rb"\n\r?\n")
 """The empty line, with bare line feeds too: whatever the parser takes for the end of a head."""
-_LONGEST_BEFORE_END = 2
+_LONGEST_BEFORE_END: Final = 2
 
 
 class _State(Enum):

@@ -8,14 +8,15 @@ import os
 from dataclasses import dataclass
 from importlib.machinery import PathFinder
 from importlib.util import find_spec
+from typing import Final
 
 from .errors import ConfigError, ProxyError
 from .rules.outcome import outcome
 
-KEEPALIVE_SECONDS = 75.0
+KEEPALIVE_SECONDS: Final = 75.0
 """How long an idle connection of a tool stays open: nginx's default; aiohttp's own is an hour."""
 
-FAREWELL_SECONDS = 2.0
+FAREWELL_SECONDS: Final = 2.0
 """How long a connection that was refused stays, so that its tool can read why before it is reset."""
 
 

@@ -4,35 +4,43 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Sequence
 from operator import itemgetter
-from typing import Any, TypeVar, final
+from typing import Any, Final, TypeVar, final
 
 Line = tuple[bytes, bytes]
 """A field's name, in its spelling, and its value."""
 
+SEPARATOR: Final = b": "
+"""What stands between the two in a line's text."""
+
 T = TypeVar("T")
 
-MOST_SHAPES = 1000
+MOST_SHAPES: Final = 1000
 """Different ones that are remembered; then all are forgotten, and learned anew."""
 
-MOST_NAMES, MOST_NAME_BYTES = 64, 1024
-"""Of a shape that is worth to be remembered; more than almost every tool and server sends."""
+MOST_NAMES: Final = 64
+"""Names of a shape that is worth to be remembered; more than almost every tool and server sends."""
 
-MOST_LONGER = 8
+MOST_NAME_BYTES: Final = 1024
+"""Bytes of all of them."""
+
+MOST_LONGER: Final = 8
 """Ways of adding lines that are remembered of a shape: the proxy's own are few."""
 
-_NO_PLACES: tuple[int, ...] = ()
-_name = itemgetter(0)
+_NO_PLACES: Final[tuple[int, ...]] = ()
+_name: Final = itemgetter(0)
 
 
 @final
 class Shape:
     """The names of some lines in their order and spelling; whoever decides by names alone does it once for each."""
 
-    __slots__ = ("_found", "_longer", "names", "places")
+    __slots__ = ("_found", "_longer", "names", "places", "values_at")
 
     def __init__(self, names: tuple[bytes, ...]) -> None:
         self.names = tuple(name.lower() for name in names)
         """In lower case."""
+        self.values_at = tuple([len(name) + len(SEPARATOR) for name in names])
+        """Where in the text of each line its value begins."""
         self.places: dict[bytes, tuple[int, ...]] = {}
         """Where the lines of a name stand, by the name in lower case."""
         self._found: dict[Hashable, Any] = {}
@@ -58,11 +66,11 @@ class Shape:
         return found
 
 
-_shapes: dict[tuple[bytes, ...], Shape] = {}
+_shapes: Final[dict[tuple[bytes, ...], Shape]] = {}
 
 
-def _shape_of(lines: tuple[Line, ...]) -> Shape:
-    names = tuple(map(_name, lines))
+def shape_of(names: tuple[bytes, ...]) -> Shape:
+    """The shape of lines with these names."""
     shape = _shapes.get(names)
     if shape is None:
         shape = Shape(names)
@@ -73,11 +81,11 @@ def _shape_of(lines: tuple[Line, ...]) -> Shape:
     return shape
 
 
-Picker = Callable[[tuple[Line, ...]], tuple[Line, ...]]
+Picker = Callable[[tuple[T, ...]], tuple[T, ...]]
 
 
-def picker(places: Sequence[int]) -> Picker:
-    """Takes the lines at these places out of others."""
+def picker(places: Sequence[int]) -> Picker[Any]:
+    """Takes the lines at these places, or their texts, out of others."""
     if len(places) > 1:
         return itemgetter(*places)
     return lambda lines: tuple(lines[place] for place in places)
@@ -90,15 +98,17 @@ class Fields:
     Names are given to the methods in lower case.
     """
 
-    __slots__ = ("_added", "_base", "_block", "_is_cut", "_shape", "comes_again", "lines")
+    __slots__ = ("_added", "_base", "_block", "_is_cut", "_lines", "_shape", "comes_again", "texts")
 
     def __init__(
         self, lines: tuple[Line, ...] = (), block: bytes | None = None, shape: Shape | None = None
     ) -> None:
         """Take lines with what is known of them: the bytes that they were read from, each with its end; their names."""
-        self.lines = lines
+        self.texts: tuple[bytes, ...] | None = None
+        """The lines as they are written, without their ends, where they were read so."""
         # Found when first asked for. `_base` are the first of the lines, whose block may be
         # known, and `_added` those behind them.
+        self._lines: tuple[Line, ...] | None = lines
         self._shape = shape
         self._block = block
         self._is_cut: bool | None = None
@@ -108,11 +118,29 @@ class Fields:
         """Whether whoever reads the same lines again gives this same object for them."""
 
     @property
+    def lines(self) -> tuple[Line, ...]:
+        """The lines, each with its name and its value."""
+        lines = self._lines
+        if lines is None:
+            if self._base is not None:
+                lines = self._base.lines + self._added
+            else:
+                begins, texts = self.shape.values_at, self.texts or ()
+                lines = tuple(
+                    [
+                        (text[: begins[place] - len(SEPARATOR)], text[begins[place] :])
+                        for place, text in enumerate(texts)
+                    ]
+                )
+            self._lines = lines
+        return lines
+
+    @property
     def shape(self) -> Shape:
         """The names of the lines."""
         shape = self._shape
         if shape is None:
-            shape = self._shape = _shape_of(self.lines)
+            shape = self._shape = shape_of(tuple(map(_name, self.lines)))
         return shape
 
     @property
@@ -129,6 +157,8 @@ class Fields:
         return self._written() if self._block is None and self._base is not None else [self.block]
 
     def _written(self) -> list[bytes]:
+        if self.texts is not None:
+            return [b"\r\n".join(self.texts), b"\r\n"] if self.texts else []
         base = self._base
         parts = [] if base is None else [base.block]
         for name, value in self._added:
@@ -144,7 +174,7 @@ class Fields:
         is_cut = self._is_cut
         if is_cut is None:
             is_cut = self._base is not None and self._base.is_cut
-            for name, value in self._added:
+            for name, value in self._added if self.texts is None else self.lines:
                 told = name + value
                 # `find` is far cheaper than `in`, which tries an integer first and makes an error of it.
                 if told.find(b"\r") >= 0 or told.find(b"\n") >= 0 or told.find(b"\0") >= 0:
@@ -167,14 +197,20 @@ class Fields:
     def __repr__(self) -> str:
         return f"Fields({self.lines!r})"
 
+    def value(self, place: int) -> bytes:
+        """The value of the line at a place."""
+        if self.texts is not None:
+            return self.texts[place][self.shape.values_at[place] :]
+        return self.lines[place][1]
+
     def get(self, name: bytes) -> bytes | None:
         """The value of the first line of that name."""
         places = self.shape.places.get(name)
-        return self.lines[places[0]][1] if places else None
+        return self.value(places[0]) if places else None
 
     def get_all(self, name: bytes) -> tuple[bytes, ...]:
         """The values of all lines of that name, in order."""
-        return tuple([self.lines[place][1] for place in self.shape.places.get(name, _NO_PLACES)])
+        return tuple([self.value(place) for place in self.shape.places.get(name, _NO_PLACES)])
 
     def holds_any(self, names: frozenset[bytes]) -> bool:
         """Whether there is a line with one of the names."""
@@ -183,7 +219,7 @@ class Fields:
     def text(self, name: bytes) -> str:
         """All lines of that name joined by a comma (RFC 9110 section 5.3); empty where there is none."""
         places = self.shape.places.get(name, _NO_PLACES)
-        return b", ".join([self.lines[place][1] for place in places]).decode("latin-1")
+        return b", ".join([self.value(place) for place in places]).decode("latin-1")
 
     def without(self, names: Collection[bytes]) -> Fields:
         """These lines less those with one of the names."""
@@ -191,9 +227,29 @@ class Fields:
 
     def adding(self, *lines: Line) -> Fields:
         """These lines with more at the end."""
-        fields = Fields(self.lines + lines, None, self.shape.extended(tuple(map(_name, lines))))
-        fields._base, fields._added = self, lines
+        fields = Fields((), None, self.shape.extended(tuple(map(_name, lines))))
+        fields._base, fields._added, fields._lines = self, lines, None
         return fields
+
+    def picked(self, pick: Picker[Any], shape: Shape, more: Fields | None = None) -> Fields:
+        """Some of these lines, and more at the end; all together have that shape."""
+        if self.texts is None or (more is not None and more.texts is None):
+            return Fields(pick(self.lines) if more is None else pick(self.lines) + more.lines, None, shape)
+        texts = pick(self.texts)
+        return Fields.read(texts if more is None or more.texts is None else texts + more.texts, None, shape)
+
+    @staticmethod
+    def read(texts: tuple[bytes, ...], block: bytes | None, shape: Shape) -> Fields:
+        """Fields from the texts of lines that have a shape; `block` are all of them, each with its end."""
+        fields = Fields((), block, shape)
+        fields.texts, fields._lines = texts, None
+        return fields
+
+    @staticmethod
+    def written(lines: tuple[Line, ...]) -> Fields:
+        """Fields of lines whose texts are needed again and again."""
+        texts = tuple([name + SEPARATOR + value for name, value in lines])
+        return Fields.read(texts, None, shape_of(tuple(map(_name, lines))))
 
     @classmethod
     def of(cls, pairs: Iterable[tuple[str, str]]) -> Fields:

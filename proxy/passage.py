@@ -8,7 +8,7 @@ over from where it is. Each step stands once, whoever comes to it.
 from __future__ import annotations
 
 from time import perf_counter
-from typing import Protocol
+from typing import Final, Protocol
 
 from .auth import ASK
 from .client import SMALL, ClientAnswer, ClientRequest
@@ -24,10 +24,10 @@ from .rules.storage import exchange_of
 from .sites import Site
 from .upstream import Answer, Sending
 
-CLIENT_LEFT = 499
+CLIENT_LEFT: Final = 499
 """What the log shows as the status of an answer that nobody waited for: nginx's number, never sent."""
 
-_MAY_BE_REPEATED = PATIENCE_STATUSES | {UNAUTHORIZED, FORBIDDEN}
+_MAY_BE_REPEATED: Final = PATIENCE_STATUSES | {UNAUTHORIZED, FORBIDDEN}
 
 
 class Waiter(Protocol):
@@ -206,20 +206,24 @@ class Passage:
         """The answer has come, or what came in its place."""
         waiter = self._waiter
         assert waiter is not None  # noqa: S101  (it is set where this is)
+        has_to_wait, fault = False, None
         try:
             has_to_wait = not self._goes_straight_on() or self.request.outlet.writing_paused
         except ConnectionError:
             self.client.abort()
-            has_to_wait = False
-        except Exception as fault:  # noqa: BLE001  (whoever began is to tell of it)
-            self.finish()
-            waiter.has_failed(fault)
-            return
+        except Exception as error:  # noqa: BLE001  (whoever began is to tell of it)
+            fault = error
         if has_to_wait:
             waiter.has_to_wait()
-        else:
+            return
+        try:
             self.finish()
+        except Exception as error:  # noqa: BLE001  (the same)
+            fault = fault or error
+        if fault is None:
             waiter.has_ended()
+        else:
+            waiter.has_failed(fault)
 
     def _goes_straight_on(self) -> bool:
         sending, turn = self.sending, self.turn

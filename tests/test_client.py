@@ -3,13 +3,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import pytest
 from yarl import URL
 
+from proxy.admin import ServerWatch
 from proxy.client import SMALL
-from proxy.pacing import Pacing
+from proxy.rules.json_places import JsonPlaces
 from proxy.server import Proxy
 
 from .fakes.byte_server import Peer, Script, answering, byte_server
@@ -128,11 +129,12 @@ async def test_fault_of_the_proxy_is_told_without_its_words(
     def faulty(*_: object) -> None:
         raise ZeroDivisionError(words)
 
-    async with connected(answering(OK, OK)) as (proxy, reader, writer):
+    fhir = OK.replace(b"\r\n\r\n", b"\r\nContent-Type: application/fhir+json\r\n\r\n")
+    async with connected(answering(fhir, fhir)) as (proxy, reader, writer):
         for _ in range(earlier):
             writer.write(get(proxy))
             assert (await reader.readuntil(b"ok")).startswith(b"HTTP/1.1 200 ")
-        monkeypatch.setattr(Pacing, "learn", faulty)
+        monkeypatch.setattr(JsonPlaces, "__init__", faulty)
         writer.write(get(proxy))
         received = await reader.read()
 
@@ -142,6 +144,25 @@ async def test_fault_of_the_proxy_is_told_without_its_words(
     assert "ZeroDivisionError" in logged
     assert "in faulty" in logged
     assert words not in logged + received.decode()
+
+
+@pytest.mark.parametrize("earlier", [0, 1], ids=["waiting for a connection", "straight on"])
+async def test_fault_after_an_answer_cuts_the_connection(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, earlier: int
+) -> None:
+    def faulty(*_: object) -> None:
+        raise ZeroDivisionError
+
+    async with connected(answering(OK, OK)) as (proxy, reader, writer):
+        for _ in range(earlier):
+            writer.write(get(proxy))
+            await answer(reader)
+        monkeypatch.setattr(ServerWatch, "finished", faulty)
+        writer.write(get(proxy))
+        with suppress(ConnectionError):
+            assert (await reader.read()).startswith(b"HTTP/1.1 200 ")
+
+    assert any("ZeroDivisionError" in record.getMessage() for record in caplog.records)
 
 
 async def test_broken_chunk_framing_of_an_upload_is_refused_and_never_completed() -> None:

@@ -1,16 +1,24 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterable
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.fields import MOST_NAMES, MOST_SHAPES, Fields, Line, Shape, picker
+from proxy.fields import MOST_NAMES, MOST_SHAPES, Fields, Line, Shape, picker, shape_of
 
 NAMES = st.sampled_from([b"A", b"a", b"Host", b"X-Y", b"x-y", b"", b"A\r", b"A\nB"])
 LINES = st.lists(
     st.tuples(NAMES, st.binary(max_size=4) | st.sampled_from([b"\r", b"\n", b"\0", b"x" * 300])), max_size=5
 )
+
+
+def read(lines: Iterable[Line]) -> Fields:
+    """The same lines, from their texts."""
+    lines = tuple(lines)
+    shape = shape_of(tuple(name for name, _ in lines))
+    return Fields.read(tuple(b"%b: %b" % line for line in lines), None, shape)
 
 
 def built(lines: list[Line], cuts: list[int]) -> Fields:
@@ -34,6 +42,38 @@ def test_lines_that_are_added_say_what_lines_say_that_come_together(
     assert fields.shape.names == added.shape.names == tuple(name.lower() for name, _ in lines)
     assert fields.shape.places == added.shape.places
     assert written == b"".join(added.parts) == added.block == fields.block == b"".join(fields.parts)
+
+
+@given(LINES, LINES, st.data())
+def test_lines_that_were_read_as_text_say_the_same(
+    lines: list[Line], more: list[Line], data: st.DataObject
+) -> None:
+    fields, texts = Fields(tuple(lines)), read(lines)
+    places = [place for place in range(len(lines)) if data.draw(st.booleans())]
+    picked = shape_of(tuple(lines[place][0] for place in places) + tuple(name for name, _ in more))
+
+    for name in fields.shape.names:
+        assert fields.get(name) == texts.get(name)
+        assert fields.get_all(name) == texts.get_all(name)
+        assert fields.text(name) == texts.text(name)
+    assert [line[1] for line in lines] == [texts.value(place) for place in range(len(lines))]
+    for one, other in (
+        (fields, texts),
+        (fields.adding(*more), texts.adding(*more)),
+        (fields.without({b"a"}), texts.without({b"a"})),
+        *[
+            (
+                fields.picked(picker(places), picked, ours(tuple(more))),
+                texts.picked(picker(places), picked, ours(tuple(more))),
+            )
+            for ours in (read, Fields.written, Fields)
+        ],
+    ):
+        assert one == other
+        assert one.lines == other.lines
+        assert one.block == other.block == b"".join(other.parts)
+        assert one.is_cut is other.is_cut
+        assert one.shape.places == other.shape.places
 
 
 @given(LINES, st.lists(st.integers(0, 5), max_size=3))

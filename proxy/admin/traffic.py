@@ -8,23 +8,24 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import deque
 from dataclasses import dataclass, field
+from typing import Final
 
 from ..model import Classified, FinishedExchange
 
-LATEST = 20
+LATEST: Final = 20
 """Exchanges that are shown one by one."""
 
-SPAN = 10
+SPAN: Final = 10
 """Seconds that one bar of a chart stands for."""
 
-SPANS = 30
+SPANS: Final = 30
 """Bars of a chart: five minutes."""
 
-BOUNDS = tuple(0.001 * 2 ** (step / 2) for step in range(34))
+BOUNDS: Final = tuple(0.001 * 2 ** (step / 2) for step in range(34))
 """Upper bounds in seconds of the classes in which times are counted: from 1 ms to 92 s, each 1.4 times the last, so
 that a quantile is told with that precision."""
 
-REFUSED = "refused"
+REFUSED: Final = "refused"
 """What is shown of a request that the guards did not let in."""
 
 

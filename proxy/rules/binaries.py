@@ -23,25 +23,26 @@ hold a local address.
 from __future__ import annotations
 
 import re
+from typing import Final
 from urllib.parse import parse_qsl
 
 from ..model import Classified, Interaction
 from .rewriting import Rewriter
 
-_READS = frozenset({Interaction.READ, Interaction.VREAD})
-_WRITES = frozenset({Interaction.CREATE, Interaction.UPDATE})
+_READS: Final = frozenset({Interaction.READ, Interaction.VREAD})
+_WRITES: Final = frozenset({Interaction.CREATE, Interaction.UPDATE})
 
-_FHIR_NDJSON = "application/fhir+ndjson"
-_RESOURCE_TYPES = frozenset(
+_FHIR_NDJSON: Final = "application/fhir+ndjson"
+_RESOURCE_TYPES: Final = frozenset(
     {"application/fhir+json", "application/fhir+xml", "application/json+fhir", "application/xml+fhir"}
 )
 """FHIR's own media types (R4, RESTful API, "Content Types and encodings"), and DSTU2's."""
 
-_FHIR_TYPES = _RESOURCE_TYPES | {_FHIR_NDJSON}
+_FHIR_TYPES: Final = _RESOURCE_TYPES | {_FHIR_NDJSON}
 
-_GENERAL_TYPES = frozenset({"application/json", "application/xml", "text/json", "text/xml"})
+_GENERAL_TYPES: Final = frozenset({"application/json", "application/xml", "text/json", "text/xml"})
 
-_FORMATS = _FHIR_TYPES | _GENERAL_TYPES | {"json", "xml"}
+_FORMATS: Final = _FHIR_TYPES | _GENERAL_TYPES | {"json", "xml"}
 """Values of `_format`, which asks for FHIR even by a general type (same place)."""
 
 
@@ -61,11 +62,11 @@ def sparing_content(classified: Classified, media_type: str, rewriter: Rewriter)
     return _ResourceOnly(rewriter) if kind in _GENERAL_TYPES else None
 
 
-_BINARY = re.compile(
+_BINARY: Final = re.compile(
     rb"""\s*(?:\{\s*"resourceType"\s*:\s*"Binary"|(?:<\?xml[^>]*>\s*)?<(?:[A-Za-z][\w.-]*:)?Binary[\s/>])"""
 )
 
-_LOOKED_AT = 512
+_LOOKED_AT: Final = 512
 """Bytes that tell a Binary: serializers write what a resource is first, after an XML declaration at most."""
 
 

@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import re
 from random import getrandbits
+from typing import Final
 
 from ..model import Fields
 
-REQUEST_ID_FIELD = b"X-Request-Id"
-_NAME = REQUEST_ID_FIELD.lower()
+REQUEST_ID_FIELD: Final = b"X-Request-Id"
+_NAME: Final = REQUEST_ID_FIELD.lower()
 
 # What may stand in a log: anything else could be made up to look like something else, or be a patient's name.
-_PLAIN = re.compile(rb"[A-Za-z0-9._:-]{1,64}")
+_PLAIN: Final = re.compile(rb"[A-Za-z0-9._:-]{1,64}")
 
 
 def new_id() -> str:

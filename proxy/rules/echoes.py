@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Final
 
 from ..model import Credentials, Fields, ResponseHead
 
-SHORTEST_TOKEN = 16
+SHORTEST_TOKEN: Final = 16
 """Bytes from which a token is looked for: a shorter one is no issuer's, and may be a part of other words."""
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from dataclasses import replace
+from typing import Final
 
 from .. import __version__
 from ..config import ServerConfig
@@ -59,15 +60,15 @@ from .retries import is_repeatable
 from .rewriting import Rewriter, request_rewriter, response_rewriter
 from .urls import UrlMap
 
-BODILESS_STATUSES = frozenset({204, 304})
+BODILESS_STATUSES: Final = frozenset({204, 304})
 """Answers without a body whatever their fields say (RFC 9110 section 6.4.1)."""
 
-PARTIAL_CONTENT = 206
-NOT_MODIFIED = 304
-UNAUTHORIZED = 401
-FORBIDDEN = 403
+PARTIAL_CONTENT: Final = 206
+NOT_MODIFIED: Final = 304
+UNAUTHORIZED: Final = 401
+FORBIDDEN: Final = 403
 
-_CAPABILITIES = Interaction.CAPABILITIES  # by name it is looked up by a function in Python, until 3.12
+_CAPABILITIES: Final = Interaction.CAPABILITIES  # by name it is looked up by a function in Python, until 3.12
 
 
 class ServerRules:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from hmac import compare_digest
+from typing import Final
 
 from ..errors import (
     BadRequest,
@@ -21,13 +22,13 @@ from ..errors import (
 from ..model import RequestHead
 from .listener import Listener, shows_key
 
-METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
+METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 """Those of FHIR's RESTful API (FHIR R5 section 3.2.0); TRACE would echo the token."""
 
-LONGEST_TARGET = 32 * 1024
+LONGEST_TARGET: Final = 32 * 1024
 """Bytes; paging tokens of Microsoft's server exceed 4 KiB, and its own bound for all fields is 32 KiB."""
 
-LARGEST_FIELDS = 32 * 1024
+LARGEST_FIELDS: Final = 32 * 1024
 """Bytes of all names, values and their separators; the bound of Microsoft's server (Kestrel's default)."""
 
 
@@ -122,7 +123,7 @@ def _target_length(head: RequestHead, _: Listener) -> None:
 # A path may hold ids, so a message shows what is wrong in it and nothing else. What any server reads as a
 # dot, a slash or the path's end counts as one: `..;x` (Tomcat), `..%20` and `..\` (Windows), `%2e`.
 # FHIR's paths are ASCII; without other bytes there are no overlong or full-width dots (%C0%AE, %EF%BC%8E).
-_ODD_IN_PATH = (
+_ODD_IN_PATH: Final = (
     (re.compile(rb"\\"), "a backslash"),
     (
         re.compile(rb"%(?:2f|5c|25|7f|[01][0-9a-f]|[89a-f][0-9a-f])", re.IGNORECASE),
@@ -133,8 +134,8 @@ _ODD_IN_PATH = (
     (re.compile(rb"/(?=/|;|%3b|%3f|%23)", re.IGNORECASE), "an empty segment"),
 )
 # Nothing of that is in a path whose segments begin and go on like this: almost every one of a FHIR tool.
-_PLAIN_PATH = re.compile(rb"(?:/[A-Za-z0-9_$-][A-Za-z0-9_$.*-]*)+/?|/").fullmatch
-_ODD_IN_TARGET = re.compile(rb"[^!-~]|#")
+_PLAIN_PATH: Final = re.compile(rb"(?:/[A-Za-z0-9_$-][A-Za-z0-9_$.*-]*)+/?|/").fullmatch
+_ODD_IN_TARGET: Final = re.compile(rb"[^!-~]|#")
 
 
 def _target(head: RequestHead, _: Listener) -> None:
@@ -170,7 +171,7 @@ def _fields_size(head: RequestHead, _: Listener) -> None:
         )
 
 
-_LENGTH = re.compile(rb"[0-9]{1,18}").fullmatch
+_LENGTH: Final = re.compile(rb"[0-9]{1,18}").fullmatch
 
 
 def _framing(head: RequestHead, _: Listener) -> None:
@@ -188,8 +189,8 @@ def _framing(head: RequestHead, _: Listener) -> None:
         raise BadRequest(f"Transfer-Encoding {_shown(codings[0])} is not 'chunked'", hint=hint)
 
 
-_TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+").fullmatch  # RFC 9110 section 5.6.2
-_CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]").search
+_TOKEN: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+").fullmatch  # RFC 9110 section 5.6.2
+_CONTROL: Final = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]").search
 
 
 def _fields(head: RequestHead, _: Listener) -> None:
@@ -210,7 +211,7 @@ def _web_socket(head: RequestHead, _: Listener) -> None:
 
 Guard = Callable[[RequestHead, Listener], None]
 
-_GUARDS: tuple[Guard, ...] = (
+_GUARDS: Final[tuple[Guard, ...]] = (
     _version,
     _host,
     _origin,
@@ -224,13 +225,13 @@ _GUARDS: tuple[Guard, ...] = (
     _fields,
     _web_socket,
 )
-_PREFLIGHT_GUARDS = tuple(check for check in _GUARDS if check not in {_key, _method})
+_PREFLIGHT_GUARDS: Final = tuple(check for check in _GUARDS if check not in {_key, _method})
 
-_OF_THE_LINE: tuple[Guard, ...] = (_version, _key, _method, _target_length, _target)
+_OF_THE_LINE: Final[tuple[Guard, ...]] = (_version, _key, _method, _target_length, _target)
 """Those of them that look at more than the fields."""
 
 # A target that none of these refuses, if there is no key to be shown in it: almost every one of a FHIR tool.
-_PLAIN_TARGET = re.compile(rb'(?:(?:/[A-Za-z0-9_$-][A-Za-z0-9_$.*-]*)+/?|/)(?:\?[!"$-~]*)?').fullmatch
+_PLAIN_TARGET: Final = re.compile(rb'(?:(?:/[A-Za-z0-9_$-][A-Za-z0-9_$.*-]*)+/?|/)(?:\?[!"$-~]*)?').fullmatch
 
 
 def guard_line(head: RequestHead, listener: Listener) -> None:

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
+from typing import Final
 
 from ..fields import Line, Shape, picker
 from ..model import Fields
 
 # Towards the server and towards the tool ------------------------------------------------------------------
 
-_HOP_BY_HOP = frozenset(
+_HOP_BY_HOP: Final = frozenset(
     {  # RFC 9110 section 7.6.1; HTTP2-Settings: RFC 7540 section 3.2.1
         b"connection",
         b"http2-settings",
@@ -26,7 +27,7 @@ _HOP_BY_HOP = frozenset(
     }
 )
 
-_FOR_ALL_RECIPIENTS = frozenset(
+_FOR_ALL_RECIPIENTS: Final = frozenset(
     {  # RFC 9110 section 7.6.1: never to be named by Connection; capsule-proxy PR 189: what happens otherwise
         b"accept",
         b"authorization",
@@ -55,7 +56,7 @@ _FOR_ALL_RECIPIENTS = frozenset(
     }
 )
 
-_CONNECTION_BOUND = frozenset(
+_CONNECTION_BOUND: Final = frozenset(
     {  # sign in a connection (RFC 4559 section 6), and one of the pool would serve other tools as that user
         b"credssp",
         b"kerberos",
@@ -67,10 +68,10 @@ _CONNECTION_BOUND = frozenset(
 
 # Towards the server ---------------------------------------------------------------------------------------
 
-REWRITE_FIELD = b"x-fhir-auth-proxy-rewrite"
+REWRITE_FIELD: Final = b"x-fhir-auth-proxy-rewrite"
 """Addressed to this proxy: `off` leaves the bodies of this one exchange as they are."""
 
-_TO_SERVER_EXCEPT_AUTHORIZATION = _HOP_BY_HOP | {
+_TO_SERVER_EXCEPT_AUTHORIZATION: Final = _HOP_BY_HOP | {
     REWRITE_FIELD,
     b"host",  # replaced by the server's own
     # Credentials; cookies of every application on localhost arrive here, since they know no ports.
@@ -114,9 +115,9 @@ _TO_SERVER_EXCEPT_AUTHORIZATION = _HOP_BY_HOP | {
     b"referer",
     b"service-worker",
 }
-_TO_SERVER = _TO_SERVER_EXCEPT_AUTHORIZATION | {b"authorization"}
+_TO_SERVER: Final = _TO_SERVER_EXCEPT_AUTHORIZATION | {b"authorization"}
 
-_TO_SERVER_PREFIXES = (
+_TO_SERVER_PREFIXES: Final = (
     b"access-control-request-",  # a preflight is answered here
     b"cf-access-",
     b"impersonate-",
@@ -139,7 +140,7 @@ _TO_SERVER_PREFIXES = (
     b"x-waws-",
 )
 
-REQUEST_URL_FIELDS = frozenset(
+REQUEST_URL_FIELDS: Final = frozenset(
     {  # towards the server: text in which every local URL becomes the server's
         b"content-location",
         b"destination",
@@ -148,12 +149,12 @@ REQUEST_URL_FIELDS = frozenset(
         b"x-provenance",
     }
 )
-RESOURCE_FIELDS = frozenset({b"x-provenance"})
+RESOURCE_FIELDS: Final = frozenset({b"x-provenance"})
 """Of those, the ones whose value is a resource, and can be signed as a body can."""
 
 # Towards the tool -----------------------------------------------------------------------------------------
 
-SECURITY_FIELDS = (
+SECURITY_FIELDS: Final = (
     # HTML or SVG in a Binary, opened in a browser, runs in the proxy's origin and could read every record.
     (b"X-Content-Type-Options", b"nosniff"),
     (b"Content-Security-Policy", b"default-src 'none'; sandbox; frame-ancestors 'none'"),
@@ -161,9 +162,10 @@ SECURITY_FIELDS = (
     (b"Referrer-Policy", b"no-referrer"),
 )
 
-_UNCACHED = ((b"Cache-Control", b"no-store"), *SECURITY_FIELDS)
+_SECURED: Final = Fields.written(SECURITY_FIELDS)
+_UNCACHED: Final = Fields.written(((b"Cache-Control", b"no-store"), *SECURITY_FIELDS))
 
-_TO_TOOL_EXCEPT_CHALLENGES = (
+_TO_TOOL_EXCEPT_CHALLENGES: Final = (
     _HOP_BY_HOP
     | frozenset(name.lower() for name, _ in SECURITY_FIELDS)
     | {
@@ -211,9 +213,9 @@ _TO_TOOL_EXCEPT_CHALLENGES = (
         b"authentication-info",
     }
 )
-_TO_TOOL = _TO_TOOL_EXCEPT_CHALLENGES | {b"www-authenticate"}
+_TO_TOOL: Final = _TO_TOOL_EXCEPT_CHALLENGES | {b"www-authenticate"}
 
-_TO_TOOL_PREFIXES = (
+_TO_TOOL_PREFIXES: Final = (
     b"access-control-",  # HAPI's `Access-Control-Allow-Origin: *` would let any page read records
     b"attribution-reporting-",
     b"proxy-",  # Proxy-Status as well: it marks answers of this proxy itself
@@ -223,10 +225,10 @@ _TO_TOOL_PREFIXES = (
     b"x-fhir-auth-proxy-",  # ours to say
 )
 
-ATTEMPTS_FIELD = b"X-Fhir-Auth-Proxy-Attempts"
+ATTEMPTS_FIELD: Final = b"X-Fhir-Auth-Proxy-Attempts"
 """Towards the tool: how often its request was sent, where that is more than once."""
 
-RESPONSE_URL_FIELDS = frozenset(
+RESPONSE_URL_FIELDS: Final = frozenset(
     {  # towards the tool: the whole value is one URL
         b"azure-asyncoperation",
         b"content-location",
@@ -234,16 +236,18 @@ RESPONSE_URL_FIELDS = frozenset(
         b"operation-location",
     }
 )
-RESPONSE_LINK_FIELDS = frozenset({b"link"})
+RESPONSE_LINK_FIELDS: Final = frozenset({b"link"})
 """Towards the tool: each `<...>` is one URL (RFC 8288 section 3)."""
 
 
 # Servers that map fields to CGI variables read X_Auth_User as X-Auth-User.
-_PLAIN_NAME = re.compile(rb"[a-z0-9-]+").fullmatch
+_PLAIN_NAME: Final = re.compile(rb"[a-z0-9-]+").fullmatch
 
-_ELEMENTS = re.compile(rb'(?:[^",]|"(?:[^"\\]|\\.)*+")+', re.DOTALL).findall
-_NEW_CHALLENGE = re.compile(rb"\s*([!#$%&'*+.^_`|~0-9A-Za-z-]+)(?:[ \t]+(?!=)\S.*|\s*)\Z", re.DOTALL).match
-_QUOTED_VALUE = re.compile(rb'=[ \t]*"(?:[^"\\]|\\.)*+"', re.DOTALL)
+_ELEMENTS: Final = re.compile(rb'(?:[^",]|"(?:[^"\\]|\\.)*+")+', re.DOTALL).findall
+_NEW_CHALLENGE: Final = re.compile(
+    rb"\s*([!#$%&'*+.^_`|~0-9A-Za-z-]+)(?:[ \t]+(?!=)\S.*|\s*)\Z", re.DOTALL
+).match
+_QUOTED_VALUE: Final = re.compile(rb'=[ \t]*"(?:[^"\\]|\\.)*+"', re.DOTALL)
 
 
 def request_fields(
@@ -287,6 +291,9 @@ def crossing_of(fields: Fields, *, keep_challenges: bool) -> Crossing:
     return fields.shape.remember(keep_challenges, _with_challenges if keep_challenges else _with_none)
 
 
+_NONE_NAMED: Final[frozenset[bytes]] = frozenset()
+
+
 class Crossing:
     """Which of an answer's lines go to the tool, by their names, and what they get from us."""
 
@@ -307,10 +314,10 @@ class Crossing:
             if name not in dropped and not name.startswith(_TO_TOOL_PREFIXES)
         ]
         self._names = frozenset(shape.names[place] for place in kept)
-        self._ours: tuple[Line, ...] = SECURITY_FIELDS if b"cache-control" in shape.places else _UNCACHED
+        self._ours = _SECURED if b"cache-control" in shape.places else _UNCACHED
         self._pick = picker(kept)
-        self._shape: Shape | None = Shape(
-            tuple([shape.names[place] for place in kept] + [name for name, _ in self._ours])
+        self._shape = Shape(
+            tuple([shape.names[place] for place in kept] + [name for name, _ in self._ours.lines])
         )
         self._connections = shape.places.get(b"connection", ())
         self._has_challenges = b"www-authenticate" in self._names
@@ -318,17 +325,15 @@ class Crossing:
 
     def crossed(self, fields: Fields) -> Fields:
         """What goes to the tool of fields with these names, ours at the end."""
-        lines, shape = self._pick(fields.lines), self._shape
-        places = self._connections
-        if places and (len(places) > 1 or fields.lines[places[0]][1] != b"keep-alive"):
+        places, named = self._connections, _NONE_NAMED
+        if places and (len(places) > 1 or fields.value(places[0]) != b"keep-alive"):
             named = _named_by_connection(fields)
-            if not named.isdisjoint(self._names):
-                lines = tuple(line for line in lines if line[0].lower() not in named)
-                shape = None
+        if not self._has_challenges and named.isdisjoint(self._names):
+            return fields.picked(self._pick, self._shape, self._ours)
+        lines: tuple[Line, ...] = self._pick(fields.lines)
         if self._has_challenges:
             lines = tuple(line for line in map(_less_connection_bound, lines) if line is not None)
-            shape = None
-        return Fields(lines + self._ours, shape=shape)
+        return Fields(tuple([line for line in lines if line[0].lower() not in named]) + self._ours.lines)
 
 
 def _with_challenges(shape: Shape) -> Crossing:

@@ -7,16 +7,17 @@ its pattern below allows: a request cannot write into a log.
 from __future__ import annotations
 
 import re
+from typing import Final
 from urllib.parse import unquote_to_bytes
 
 from ..model import Classified, Interaction
 
-_READING = frozenset({"GET", "HEAD"})
-_POST = frozenset({"POST"})
-_DELETE = frozenset({"DELETE"})
-_ANY = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"})
+_READING: Final = frozenset({"GET", "HEAD"})
+_POST: Final = frozenset({"POST"})
+_DELETE: Final = frozenset({"DELETE"})
+_ANY: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"})
 
-_PLACEHOLDERS = {
+_PLACEHOLDERS: Final = {
     "TYPE": "(?P<type>[A-Z][A-Za-z]{1,63})",
     "COMPARTMENT": "[A-Z][A-Za-z]{1,63}",
     "ID": r"[A-Za-z0-9\-.]{1,64}",
@@ -25,7 +26,7 @@ _PLACEHOLDERS = {
 }
 
 # The first row that fits wins.
-_TABLE = (
+_TABLE: Final = (
     (_READING, r"metadata|\.well-known/smart-configuration|\$versions", Interaction.CAPABILITIES),
     (_READING, "TYPE/ID", Interaction.READ),
     (_READING, "TYPE/ID/_history/ID", Interaction.VREAD),
@@ -51,7 +52,7 @@ _TABLE = (
 )
 
 
-_OTHER = Classified(Interaction.OTHER)
+_OTHER: Final = Classified(Interaction.OTHER)
 
 
 class _Rows:
@@ -97,7 +98,7 @@ class _Rows:
         return known
 
 
-_ROWS = {method: _Rows(method) for method in _ANY}
+_ROWS: Final = {method: _Rows(method) for method in _ANY}
 
 
 def classify(method: str, path: bytes) -> Classified:
@@ -112,7 +113,7 @@ def classify(method: str, path: bytes) -> Classified:
     return rows.classified(text.removeprefix("/").removesuffix("/"))
 
 
-_READS = frozenset(
+_READS: Final = frozenset(
     {
         Interaction.CAPABILITIES,
         Interaction.READ,
@@ -130,7 +131,7 @@ _READS = frozenset(
 # Operations whose definition says `affectsState = false`, asked by GET or POST. Missing on purpose: $graphql
 # (a mutation writes), $document (persists when asked to), $closure (keeps a state), $export (starts a job),
 # $reindex (Microsoft's server takes GET as POST).
-_READ_OPERATIONS = frozenset(
+_READ_OPERATIONS: Final = frozenset(
     {
         "$care-gaps",
         "$collect-data",
@@ -164,7 +165,7 @@ _READ_OPERATIONS = frozenset(
         "$viewdefinition-run",
     }
 )
-_READ_OPERATIONS_BY_GET = _READ_OPERATIONS | {"$meta", "$status"}
+_READ_OPERATIONS_BY_GET: Final = _READ_OPERATIONS | {"$meta", "$status"}
 
 
 def is_read(classified: Classified, method: str) -> bool:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from ..model import Credentials, Fields
 
-MOST = 256
+MOST: Final = 256
 """Different requests that are remembered; then all are forgotten, and learned anew."""
 
 

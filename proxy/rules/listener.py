@@ -6,18 +6,19 @@ import re
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from hmac import compare_digest
+from typing import Final
 
 from ..errors import ConfigError
 from ..model import is_loopback
 
-KEY_MOUNT = b"/k/"
+KEY_MOUNT: Final = b"/k/"
 """Where the key stands in a path; no FHIR path begins so, since types are capitalized."""
 
-_ANY_ADDRESS = frozenset({"0.0.0.0", "::"})  # noqa: S104 - compared with, not listened on
-_LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1")
-_HTTP_PORT = 80
+_ANY_ADDRESS: Final = frozenset({"0.0.0.0", "::"})  # noqa: S104 - compared with, not listened on
+_LOOPBACK_NAMES: Final = ("localhost", "127.0.0.1", "::1")
+_HTTP_PORT: Final = 80
 
-_ALLOWED_HOST = re.compile(
+_ALLOWED_HOST: Final = re.compile(
     r"(?P<name>[a-z0-9](?:[a-z0-9._-]{0,251}[a-z0-9])?|\[[0-9a-f:.]+\])(?::(?P<port>[0-9]{1,5}))?"
 )
 

@@ -12,11 +12,12 @@ import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from binascii import Error
 from functools import lru_cache
+from typing import Final
 
 from .spellings import MARK_MOUNT
 
 # The end of a slash in any of its spellings, `u`, and a slash.
-_MARKED = re.compile(
+_MARKED: Final = re.compile(
     rb"(?:/|2[Ff]|;)u(?:\\?/|\\u002[Ff]|&#x2[Ff];|&#47;|%(?:25)?2[Ff])(?P<mark>[A-Za-z0-9_-]+)\Z"
 )
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator
+from typing import Final
 
 from ..model import DEFAULT_PORTS, BaseUrl
 
-LONG = 9
+LONG: Final = 9
 """Bytes from which on `bytes.count` is sooner done than a pattern: it skips by the length of what it counts.
 For a host it takes a third of the time, for a port up to six times as long."""
 

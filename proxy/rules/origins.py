@@ -8,16 +8,17 @@ are none of this proxy's.
 from __future__ import annotations
 
 import re
+from typing import Final
 
 from ..model import Fields, RequestHead, ResponseHead
 from .guards import METHODS, guard_preflight
 from .headers import SECURITY_FIELDS
 from .listener import Listener
 
-MAX_AGE = 7200
+MAX_AGE: Final = 7200
 """Seconds for which a browser need not ask again: the most that Chrome keeps to."""
 
-EXPOSED = ", ".join(
+EXPOSED: Final = ", ".join(
     (
         # FHIR R4 section 3.1.0 and its asynchronous pattern; RFC 7240, RFC 9110.
         *("Location", "Content-Location", "ETag", "Link", "Retry-After", "X-Progress", "Preference-Applied"),
@@ -36,7 +37,7 @@ EXPOSED = ", ".join(
 )
 """Fields of an answer that a page may read beside those that it always may (Fetch standard, section 2.2.2)."""
 
-_FIELD_NAME = re.compile(rb"[A-Za-z0-9-]{1,64}").fullmatch
+_FIELD_NAME: Final = re.compile(rb"[A-Za-z0-9-]{1,64}").fullmatch
 """Names that a tool's field can have here; others are dropped on the way."""
 
 

@@ -13,9 +13,9 @@ out.
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Final, Protocol
 
-ATTACHMENTS = frozenset(
+ATTACHMENTS: Final = frozenset(
     {
         "attachment",  # DocumentReference.content
         "content",  # Media, Library
@@ -38,7 +38,7 @@ ATTACHMENTS = frozenset(
 )
 """Elements of type Attachment."""
 
-MANIFEST = frozenset({"output", "error", "deleted", "issues"})
+MANIFEST: Final = frozenset({"output", "error", "deleted", "issues"})
 """Lists of files in the answer of a bulk data job (Bulk Data Access IG, section Response - Complete
 Status)."""
 

@@ -10,26 +10,29 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Final
 
 import httptools
 
 from ..model import Fields, RequestHead
 
-MOST_FIELD_BYTES = 16 * 1024
+MOST_FIELD_BYTES: Final = 16 * 1024
 """Bytes of all field lines of a plain request."""
 
-MOST_FIELDS = 100
+MOST_FIELDS: Final = 100
 """Field lines of a plain request; how many more there may be is for aiohttp to say."""
 
-MOST_KEPT_BYTES = 4 * 1024
+MOST_KEPT_BYTES: Final = 4 * 1024
 """Bytes of field lines that are worth to be remembered: those of almost every tool, with a token of its own."""
 
-_HEAD_END = b"\r\n\r\n"
-_REQUEST_LINE = re.compile(rb'(GET|HEAD|POST|PUT|PATCH|DELETE) (/[!"$-~]*) HTTP/1\.1\r\n').match
-_METHODS = {method.encode("ascii"): method for method in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")}
-_LENGTH = re.compile(rb"[0-9]{1,7}").fullmatch
+_HEAD_END: Final = b"\r\n\r\n"
+_REQUEST_LINE: Final = re.compile(rb'(GET|HEAD|POST|PUT|PATCH|DELETE) (/[!"$-~]*) HTTP/1\.1\r\n').match
+_METHODS: Final = {
+    method.encode("ascii"): method for method in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
+}
+_LENGTH: Final = re.compile(rb"[0-9]{1,7}").fullmatch
 
-_NEVER_PLAIN = frozenset({b"expect", b"trailer", b"transfer-encoding", b"upgrade"})
+_NEVER_PLAIN: Final = frozenset({b"expect", b"trailer", b"transfer-encoding", b"upgrade"})
 
 
 class PlainHead:

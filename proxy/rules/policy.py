@@ -9,16 +9,17 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Collection, Iterator
+from typing import Final
 
 from ..errors import BodyTooLarge, RequestRefused
 from ..model import BaseUrl, Classified, Fields, Interaction, RequestHead
 from .guards import oddity
 from .interactions import classify, is_read
 
-_JSON = frozenset({"application/fhir+json", "application/json", "application/json+fhir", "text/json"})
+_JSON: Final = frozenset({"application/fhir+json", "application/json", "application/json+fhir", "text/json"})
 # Another charset would let the server read other text than this proxy.
-_PARAMETERS = re.compile(r"(?:\s*(?:charset=\"?utf-8\"?|fhirversion=\"?[\d.]+\"?)?\s*(?:;|\Z))*")
-_BUNDLES = frozenset({"batch", "transaction"})
+_PARAMETERS: Final = re.compile(r"(?:\s*(?:charset=\"?utf-8\"?|fhirversion=\"?[\d.]+\"?)?\s*(?:;|\Z))*")
+_BUNDLES: Final = frozenset({"batch", "transaction"})
 
 
 class Policy:

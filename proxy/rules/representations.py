@@ -2,28 +2,36 @@
 
 from __future__ import annotations
 
+from typing import Any, Final
+
 from ..fields import Picker, Shape, picker
 from ..model import Fields
 
-VOUCHING_FIELDS = frozenset(
+VOUCHING_FIELDS: Final = frozenset(
     {b"accept-ranges", b"content-digest", b"content-length", b"content-md5", b"digest", b"repr-digest"}
 )
 """Fields about bytes that are no longer the same once a body is rewritten (RFC 9530, RFC 9110 section 14.3)."""
 
-DECODED_VOUCHING_FIELDS = VOUCHING_FIELDS | {b"content-encoding"}
+DECODED_VOUCHING_FIELDS: Final = VOUCHING_FIELDS | {b"content-encoding"}
 """The same where its coding is undone on the way."""
+
+
+_WEAK: Final = b"W/"
 
 
 def transformed(fields: Fields, dropped: frozenset[bytes]) -> Fields:
     """The fields of a representation whose body changes on the way, less those to drop."""
     pick, holds_etag, shape = fields.shape.remember(dropped, lambda before: _kept(before, dropped))
-    lines = pick(fields.lines)
-    if holds_etag:
-        lines = tuple([(line[0], _weak(line[1])) if line[0].lower() == b"etag" else line for line in lines])
-    return Fields(lines, shape=shape)
+    fields = fields.picked(pick, shape)
+    if not holds_etag or all(tag.startswith(_WEAK) for tag in fields.get_all(b"etag")):
+        return fields
+    lines = [
+        (name, _weak(value)) if name.lower() == b"etag" else (name, value) for name, value in fields.lines
+    ]
+    return Fields(tuple(lines), shape=shape)
 
 
-def _kept(shape: Shape, dropped: frozenset[bytes]) -> tuple[Picker, bool, Shape]:
+def _kept(shape: Shape, dropped: frozenset[bytes]) -> tuple[Picker[Any], bool, Shape]:
     places = [place for place, name in enumerate(shape.names) if name not in dropped]
     after = Shape(tuple(shape.names[place] for place in places))
     return picker(places), b"etag" in after.places, after
@@ -52,4 +60,4 @@ def varying(fields: Fields) -> Fields:
 
 def _weak(etag: bytes) -> bytes:
     """The validator of a representation that was transformed on the way (sections 7.7 and 8.8.1)."""
-    return etag if etag.startswith(b"W/") else b"W/" + etag
+    return etag if etag.startswith(_WEAK) else _WEAK + etag

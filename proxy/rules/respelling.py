@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
+from typing import Final
 from urllib.parse import unquote_to_bytes
 
 from .spellings import forms
 
-_COLON = re.compile(rb"(?i)\\u003a|&#x3a;|&#58;|%(?:25)?3a|:")
-_SLASH = re.compile(rb"(?i)\\u002f|\\/|&#x2f;|&#47;|%(?:25)?2f|/")
-_ESCAPE = re.compile(
+_COLON: Final = re.compile(rb"(?i)\\u003a|&#x3a;|&#58;|%(?:25)?3a|:")
+_SLASH: Final = re.compile(rb"(?i)\\u002f|\\/|&#x2f;|&#47;|%(?:25)?2f|/")
+_ESCAPE: Final = re.compile(
     rb"(?i)\\u00(?P<json>[0-9a-f]{2})|\\/|&#x(?P<hex>[0-9a-f]{2});|&#(?P<decimal>[0-9]{2,3});"
 )
 

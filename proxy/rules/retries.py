@@ -9,26 +9,27 @@ from __future__ import annotations
 import math
 from datetime import UTC
 from email.utils import parsedate_to_datetime
+from typing import Final
 
 from ..model import Classified, Interaction, RequestHead, ResponseHead
 from .interactions import is_read
 
-PATIENCE_STATUSES = frozenset({429, 503})
+PATIENCE_STATUSES: Final = frozenset({429, 503})
 """RFC 6585 section 4 and RFC 9110 section 15.6.4."""
 
-EXTRA_SHARE = 0.1
+EXTRA_SHARE: Final = 0.1
 """Requests that may be sent again for each one that is sent: a throttling server gets at most 10 % more."""
 
-RESERVE = 10.0
+RESERVE: Final = 10.0
 """Requests that may be sent again before that share has added up; never more are saved."""
 
-SHORTEST_PAUSE = 0.1
+SHORTEST_PAUSE: Final = 0.1
 """Seconds; a server that asks for none at all is not asked again in a tight loop."""
 
-SPREAD = 0.25
+SPREAD: Final = 0.25
 """Part of a pause, at most, that each request waits longer, so that not all come back at one moment."""
 
-UNLIMITED = 256.0
+UNLIMITED: Final = 256.0
 """Requests under way from which a limit holds nothing back any more: the connections to one server."""
 
 

@@ -14,7 +14,7 @@ import re
 from collections.abc import Callable, Iterator
 from functools import lru_cache
 from itertools import accumulate
-from typing import ClassVar, Protocol
+from typing import ClassVar, Final, Protocol
 
 from .called_by_server import IN_JSON, IN_XML, PatchReading, refuse_what_is_called
 from .json_places import JsonPlaces, usual_writing
@@ -257,14 +257,14 @@ class _Chained:
         return self._second.whole(self._first.whole(body))
 
 
-_JSON = ("application/fhir+json", "application/json", "application/json+fhir", "text/json")
-_JSON_PATCH = "application/json-patch+json"
-_PATCH = (_JSON_PATCH, "application/merge-patch+json")
-_NDJSON = ("application/fhir+ndjson", "application/ndjson", "application/x-ndjson")
-_XML = ("application/fhir+xml", "application/xml", "application/xml+fhir", "text/xml")
-_FORM = ("application/x-www-form-urlencoded",)
+_JSON: Final = ("application/fhir+json", "application/json", "application/json+fhir", "text/json")
+_JSON_PATCH: Final = "application/json-patch+json"
+_PATCH: Final = (_JSON_PATCH, "application/merge-patch+json")
+_NDJSON: Final = ("application/fhir+ndjson", "application/ndjson", "application/x-ndjson")
+_XML: Final = ("application/fhir+xml", "application/xml", "application/xml+fhir", "text/xml")
+_FORM: Final = ("application/x-www-form-urlencoded",)
 
-_ALWAYS_IN_JSON = tuple(
+_ALWAYS_IN_JSON: Final = tuple(
     writing for name, parents in ADDRESSES.items() if not parents for writing in usual_writing(name)
 )
 
@@ -279,7 +279,7 @@ _CALLED: dict[str, re.Pattern[bytes] | None] = {
     **dict.fromkeys(_XML, IN_XML),
     **dict.fromkeys(_FORM, None),
 }
-_ASCII_BASED = frozenset({"", "utf-8", "utf8", "us-ascii", "iso-8859-1", "windows-1252"})
+_ASCII_BASED: Final = frozenset({"", "utf-8", "utf8", "us-ascii", "iso-8859-1", "windows-1252"})
 """Charsets in which an address has the same bytes. FHIR knows UTF-8 alone (R4 section 3.1.0.1.5); a body in
 UTF-16 passes as it is, since no byte of it could be matched."""
 

@@ -19,47 +19,48 @@ from dataclasses import dataclass
 from functools import cache
 from itertools import chain
 from operator import itemgetter
+from typing import Final
 
 from ..model import DEFAULT_PORTS, BaseUrl
 from .needles import Needle, needles_of
 
-LEVELS = (0, 1, 2)
+LEVELS: Final = (0, 1, 2)
 """How often a URL can be percent-encoded: not, inside a query, inside the query of a link inside a query."""
 
-MOST_PORTS = 4
+MOST_PORTS: Final = 4
 """HAPI behind a proxy writes a port twice (hapi-fhir#2856, fhircore#1714); nobody was seen to write it thrice."""
 
-MARK_MOUNT = "/u/"
+MARK_MOUNT: Final = "/u/"
 """Stands before a mark in the path of a local URL; no FHIR path begins so, since types are capitalized."""
 
-BEFORE = 16
+BEFORE: Final = 16
 """Bytes before a match that `can_begin` looks at: an escape and the backslashes that could disarm it."""
 
-_STANDS_FOR_ITSELF = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
-_CONTINUES_SCHEME = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-.")
+_STANDS_FOR_ITSELF: Final = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
+_CONTINUES_SCHEME: Final = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-.")
 
 # What may follow a base: the base ends there. Not `-`, `_`, `.`, `:1`, `@`, which all name something else. A
 # full stop, colon or exclamation mark ends it only where a sentence ends with it. The same percent-encoded,
 # once or twice, ends it too: in a query some encoders leave `http://x` as it is and write `%2FPatient`. Outside
 # of queries `x%2FPatient` is something else: `stands_alone` tells.
-_ENDS = (
+_ENDS: Final = (
     rb"""[/?#"'<>\s&|,)\]};`$]"""
     rb"|\\(?!u00(?:2[5de]|3[0-9a]|4|5[0-9af]|6|7[0-9ae]))"
     rb"""|[.:!](?:[\s"'<]|\\[nrt"]|\Z)"""
 )
-_ENCODED_END = rb"(?:0[9ad]|2[0-46-9abcf]|3[b-f]|5[b-e]|60|7[b-d])"
-_BOUNDARY = rb"(?i:(?=%s|%%(?:25)?%s|\Z))" % (_ENDS, _ENCODED_END)
-_CLEAR_ENDS = frozenset({b"/", b"?", b'"'})
+_ENCODED_END: Final = rb"(?:0[9ad]|2[0-46-9abcf]|3[b-f]|5[b-e]|60|7[b-d])"
+_BOUNDARY: Final = rb"(?i:(?=%s|%%(?:25)?%s|\Z))" % (_ENDS, _ENCODED_END)
+_CLEAR_ENDS: Final = frozenset({b"/", b"?", b'"'})
 """What follows almost every base, and ends it whatever comes next."""
 
-_FIRST = itemgetter(slice(1))
+_FIRST: Final = itemgetter(slice(1))
 
-_UNDECIDED_END = rb"(?:\\(?:u[0-9A-Fa-f]{0,3})?|%[0-9A-Fa-f]{0,3}|[.:!]\\?)?\Z"
+_UNDECIDED_END: Final = rb"(?:\\(?:u[0-9A-Fa-f]{0,3})?|%[0-9A-Fa-f]{0,3}|[.:!]\\?)?\Z"
 
-_NEVER_INSIDE = (b'"', b"}", b">", b"\n", b" ")
+_NEVER_INSIDE: Final = (b'"', b"}", b">", b"\n", b" ")
 """Bytes that no spelling of a base URL holds, nor what may be undecided after it: nothing is cut across them."""
 
-_ESCAPE = re.compile(
+_ESCAPE: Final = re.compile(
     rb"(?<!\\)(?:\\\\)*\\(?:[bfnrt]|u(?P<json>[0-9A-Fa-f]{4}))\Z|%(?:25)?(?P<percent>[0-9A-Fa-f]{2})\Z"
 )
 

@@ -5,6 +5,7 @@ The account gets as little as it needs: a few fields, and a token of its own or,
 
 from __future__ import annotations
 
+from typing import Final
 from urllib.parse import parse_qsl
 
 from ..errors import BadRequest, InternalError, MethodNotAllowed, RequestRefused
@@ -14,13 +15,13 @@ from .exchange import Exchange, ServerRules
 from .headers import request_fields
 from .storage_refusals import refusal
 
-STORAGE_VERSION = b"2020-04-08"
+STORAGE_VERSION: Final = b"2020-04-08"
 """`x-ms-version`, without which an account takes no bearer token; they came with 2017-11-09 (Microsoft,
 "Authorize with Microsoft Entra ID")."""
 
-_METHODS = frozenset({"GET", "HEAD"})
+_METHODS: Final = frozenset({"GET", "HEAD"})
 
-_TO_STORAGE = frozenset(
+_TO_STORAGE: Final = frozenset(
     {  # what "Get Blob" understands (Microsoft, Blob service REST API); audit fields of FHIR stay here
         b"accept",
         b"accept-encoding",
@@ -35,13 +36,13 @@ _TO_STORAGE = frozenset(
     }
 )
 
-_NO_FILE = frozenset({"comp", "restype"})
+_NO_FILE: Final = frozenset({"comp", "restype"})
 """Parameters that ask for something else than a file's content: lists, properties, permissions."""
 
-_SIGNATURE = "sig"
+_SIGNATURE: Final = "sig"
 """The parameter of every shared access signature (Microsoft, "Create a service SAS")."""
 
-_UNTOLD_TYPES = frozenset({"", "application/octet-stream"})
+_UNTOLD_TYPES: Final = frozenset({"", "application/octet-stream"})
 """What an account says of a file whose writer has not named its type."""
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from typing import Final
 
 from ..model import DEFAULT_PORTS, BaseUrl
 from .key_paths import KeyPaths
@@ -20,15 +21,15 @@ from .marks import longest_mark, mark, mark_at_end, marked_url
 from .respelling import in_spelling_of, last_segments, origin_of, unescaped
 from .spellings import BEFORE, MARK_MOUNT, MOST_PORTS, AddressPattern, can_begin, stands_alone
 
-STORAGE_MOUNT = "/.fhir-auth-proxy/storage"
+STORAGE_MOUNT: Final = "/.fhir-auth-proxy/storage"
 """Where the accounts are mounted, each under its host. No FHIR path begins with a dot but `.well-known`."""
 
-_LONGEST_PORT = len(":65535")
-_MARK_MOUNT = MARK_MOUNT.encode("ascii")
-_STORAGE_SEGMENTS = [segment.encode("ascii") for segment in STORAGE_MOUNT.split("/") if segment]
+_LONGEST_PORT: Final = len(":65535")
+_MARK_MOUNT: Final = MARK_MOUNT.encode("ascii")
+_STORAGE_SEGMENTS: Final = [segment.encode("ascii") for segment in STORAGE_MOUNT.split("/") if segment]
 
 # RFC 8288 section 3: <URI-Reference>, then parameters; a quoted one may hold angle brackets.
-_LINK_PART = re.compile(rb'"(?:[^"\\]|\\.)*"|<([^<>]*)>', re.DOTALL)
+_LINK_PART: Final = re.compile(rb'"(?:[^"\\]|\\.)*"|<([^<>]*)>', re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from time import perf_counter
-from typing import Protocol
+from typing import Final, Protocol
 
 from ..errors import ProxyError
 from ..model import ResponseHead
 
-HIGH_WATER = 256 * 1024
+HIGH_WATER: Final = 256 * 1024
 """Bytes that may wait for the reader before the connection stops reading: one read of asyncio's (256 KiB)."""
 
-LOW_WATER = HIGH_WATER // 4
+LOW_WATER: Final = HIGH_WATER // 4
 """Bytes left when it goes on: the reader stays busy while the connection wakes up."""
 
 

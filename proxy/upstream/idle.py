@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from typing import Final
 
 from .connection import Connection
 from .probing import SleepWatch
 
-LOOK_AGAIN = 1.0
+LOOK_AGAIN: Final = 1.0
 """Seconds of rest after which a connection's road is looked at before it is used again."""
 
 

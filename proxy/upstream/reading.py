@@ -12,29 +12,32 @@ import re
 from dataclasses import dataclass
 from enum import Enum
 from functools import lru_cache
+from typing import Final
 
 import httptools
 
 from ..errors import UpstreamProtocolError
-from ..fields import Fields, Line, Shape
+from ..fields import MOST_NAMES, SEPARATOR, Fields, Shape, shape_of
 from ..model import ResponseHead
 
-MAX_HEAD_BYTES = 64 * 1024
+MAX_HEAD_BYTES: Final = 64 * 1024
 """Bytes of a response's head together with the 1xx responses before it.
 
 FHIR servers send long `Link` and `Content-Location` fields, 32 KiB in one field has to pass; aiohttp, nginx
 and node stop at 8 to 16 KiB.
 """
 
-MAX_BARREN_BYTES = 64 * 1024
+MAX_BARREN_BYTES: Final = 64 * 1024
 """Bytes in a row that yield no body: chunk extensions and trailers are not a second one."""
 
-_HEAD_END = b"\r\n\r\n"
-_SPACE = 0x20
-_PRINTABLE = bytes(range(_SPACE, 0x7F))
-_PLAIN_STATUS_LINE = re.compile(rb"HTTP/1\.1 ([2-5][0-9][0-9]) ([!-~][ -~]*+)").fullmatch
-_PLAIN_NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]++").fullmatch
-_CONTROLS = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")  # RFC 9112 section 4: a reason holds none but HTAB
+_HEAD_END: Final = b"\r\n\r\n"
+_SPACE: Final = 0x20
+_PRINTABLE: Final = bytes(range(_SPACE, 0x7F))
+_PLAIN_STATUS_LINE: Final = re.compile(rb"HTTP/1\.1 ([2-5][0-9][0-9]) ([!-~][ -~]*+)").fullmatch
+_PLAIN_NAME: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]++").fullmatch
+_CONTROLS: Final = re.compile(
+    rb"[\x00-\x08\x0a-\x1f\x7f]"
+)  # RFC 9112 section 4: a reason holds none but HTAB
 
 
 class _End(Enum):
@@ -45,10 +48,12 @@ class _End(Enum):
     CONNECTION = 3
 
 
-_FRAMES_OTHERWISE = frozenset({b"transfer-encoding", b"keep-alive"})
+_FRAMES_OTHERWISE: Final = frozenset({b"transfer-encoding", b"keep-alive"})
 
 # By name each time they are looked up by a function in Python, until 3.12.
-_LENGTH, _CHUNKS, _CONNECTION = _End
+_LENGTH: Final = _End.LENGTH
+_CHUNKS: Final = _End.CHUNKS
+_CONNECTION: Final = _End.CONNECTION
 
 
 class ResponseReader:
@@ -236,8 +241,8 @@ class ResponseReader:
         if usual is None or self._http_1_0 or self._without_body or status in {204, 304}:
             self._frame_by_all(status, fields)
             return
-        length = fields.lines[usual.length][1]
-        says_close = usual.connection is not None and fields.lines[usual.connection][1] != b"keep-alive"
+        length = fields.value(usual.length)
+        says_close = usual.connection is not None and fields.value(usual.connection) != b"keep-alive"
         if says_close or not length.isdigit() or len(length) >= 19:
             self._frame_by_all(status, fields)
             return
@@ -319,24 +324,58 @@ class ResponseReader:
 
 def _plain_head(data: bytes) -> ResponseHead | None:
     """A head that RFC 9112 leaves one reading of; None where it is for llhttp to say whether it is one."""
-    first, *rest = data.split(b"\r\n")
+    texts = data.split(b"\r\n")
+    first = texts.pop(0)
     status = _plain_status(first)
-    if (
-        status is None
-        # Bytes that do not print, other than those that end lines.
-        or data.translate(None, _PRINTABLE) != b"\r\n" * len(rest)
-    ):
+    # Bytes that do not print, other than those that end lines.
+    if status is None or data.translate(None, _PRINTABLE) != b"\r\n" * len(texts):
         return None
-    lines: list[Line] = []
-    for text in rest[:-2]:
-        name, _, value = text.partition(b": ")
+    del texts[-2:]
+    shape = _plain_shape(texts)
+    if shape is None:
+        return None
+    return ResponseHead(status[0], status[1], Fields.read(tuple(texts), data[len(first) + 2 : -2], shape))
+
+
+class _Known:
+    """The names of plain lines, as a server sends them again and again."""
+
+    __slots__ = ("_begins", "shape")
+
+    def __init__(self, names: list[bytes], shape: Shape) -> None:
+        self._begins = [name + SEPARATOR for name in names]
+        self.shape = shape
+
+    def fits(self, texts: list[bytes]) -> bool:
+        """Whether as many lines are plain and have the same names."""
+        for place, begin in enumerate(self._begins):
+            text, size = texts[place], len(begin)
+            if not text.startswith(begin) or len(text) == size or text[size] == _SPACE or text[-1] == _SPACE:
+                return False
+        return True
+
+
+_known: Final[dict[int, _Known]] = {}
+"""The last ones by their number."""
+
+
+def _plain_shape(texts: list[bytes]) -> Shape | None:
+    """The shape of lines that are all plain; None where one is not."""
+    known = _known.get(len(texts))
+    if known is not None and known.fits(texts):
+        return known.shape
+    names: list[bytes] = []
+    for text in texts:
+        name, _, value = text.partition(SEPARATOR)
         if not value or value[0] == _SPACE or value[-1] == _SPACE:
             return None
-        lines.append((name, value))
-    fields = Fields(tuple(lines), data[len(first) + 2 : -2])
-    if not fields.shape.remember(_plain_head, _has_plain_names):
+        names.append(name)
+    shape = shape_of(tuple(names))
+    if not shape.remember(_plain_head, _has_plain_names):
         return None
-    return ResponseHead(status[0], status[1], fields)
+    if len(names) <= MOST_NAMES:
+        _known[len(names)] = _Known(names, shape)
+    return shape
 
 
 @lru_cache(maxsize=64)

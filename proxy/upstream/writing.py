@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import re
 from enum import Enum
+from typing import Final
 
 from ..model import RequestHead
 
-LAST_CHUNK = b"0\r\n\r\n"
+LAST_CHUNK: Final = b"0\r\n\r\n"
 """The end of a chunked body without trailers (RFC 9112 section 7.1)."""
 
-IDEMPOTENT_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
+IDEMPOTENT_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
 """What may be sent again when its connection died unanswered (RFC 9110 section 9.2.2)."""
 
-_METHODS_WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
+_METHODS_WITH_BODY: Final = frozenset({"POST", "PUT", "PATCH"})
 """Where the absence of a body is told as `Content-Length: 0` (RFC 9110 section 8.6)."""
 
 
@@ -26,7 +27,9 @@ class Framing(Enum):
 
 
 # By name each time they are looked up by a function in Python, until 3.12.
-NO_BODY, BY_LENGTH, CHUNKED = Framing
+NO_BODY: Final = Framing.NONE
+BY_LENGTH: Final = Framing.LENGTH
+CHUNKED: Final = Framing.CHUNKED
 
 
 class RequestMessage:
@@ -49,7 +52,7 @@ class RequestMessage:
         return self.method in IDEMPOTENT_METHODS
 
 
-_TARGET = re.compile(rb"/[^\r\n\0 ]*+").fullmatch
+_TARGET: Final = re.compile(rb"/[^\r\n\0 ]*+").fullmatch
 """A target in origin-form that ends no line and no request line (RFC 9112 section 3.2.1)."""
 
 
