@@ -175,9 +175,7 @@ class Fields:
         if is_cut is None:
             is_cut = self._base is not None and self._base.is_cut
             for name, value in self._added if self.texts is None else self.lines:
-                told = name + value
-                # `find` is far cheaper than `in`, which tries an integer first and makes an error of it.
-                if told.find(b"\r") >= 0 or told.find(b"\n") >= 0 or told.find(b"\0") >= 0:
+                if _is_cut(name) or (not value.isalnum() and _is_cut(value)):
                     is_cut = True
             self._is_cut = is_cut
         return is_cut
@@ -231,6 +229,16 @@ class Fields:
         fields._base, fields._added, fields._lines = self, lines, None
         return fields
 
+    def replacing(self, place: int, value: bytes) -> Fields:
+        """These lines, the one at a place with another value."""
+        if self.texts is not None:
+            text = self.texts[place][: self.shape.values_at[place]] + value
+            texts = self.texts[:place] + (text,) + self.texts[place + 1 :]  # noqa: RUF005  (unpacked, it takes longer)
+            return Fields.read(texts, None, self.shape)
+        lines = self.lines
+        line = (lines[place][0], value)
+        return Fields(lines[:place] + (line,) + lines[place + 1 :], None, self.shape)  # noqa: RUF005  (the same)
+
     def picked(self, pick: Picker[Any], shape: Shape, more: Fields | None = None) -> Fields:
         """Some of these lines, and more at the end; all together have that shape."""
         if self.texts is None or (more is not None and more.texts is None):
@@ -255,3 +263,8 @@ class Fields:
     def of(cls, pairs: Iterable[tuple[str, str]]) -> Fields:
         """Fields from text, for what the proxy writes itself."""
         return cls(tuple((name.encode("ascii"), value.encode("latin-1")) for name, value in pairs))
+
+
+def _is_cut(part: bytes) -> bool:
+    # `find` is far cheaper than `in`, which tries an integer first and makes an error of it.
+    return part.find(b"\r") >= 0 or part.find(b"\n") >= 0 or part.find(b"\0") >= 0

@@ -279,6 +279,11 @@ class Credentials:
     authorization: bytes = field(repr=False)
     for_storage: bool = False
     """Whether they open storage accounts and not the FHIR server: neither ever gets the other's."""
+    token: bytes = field(init=False, repr=False, compare=False)
+    """What stands behind the scheme."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "token", self.authorization.partition(b" ")[2])
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Collection
 from typing import Final
 
@@ -24,7 +23,11 @@ class Durations:
 
     def add(self, seconds: float) -> None:
         """Count one."""
-        self.counts[bisect_left(SECONDS, seconds)] += 1
+        # One by one, since almost all are in the first classes.
+        number = 0
+        while number < len(SECONDS) and SECONDS[number] < seconds:
+            number += 1
+        self.counts[number] += 1
         self.sum += seconds
 
 

@@ -5,7 +5,6 @@ It is bounded in whatever it keeps, and costs an exchange a few microseconds.
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections import deque
 from dataclasses import dataclass, field
 from typing import Final
@@ -86,7 +85,10 @@ class Traffic:
         count = self._counts[-1]
         count.exchanges += 1
         count.failures += exchange.status >= 500
-        count.classes[bisect_left(BOUNDS, exchange.seconds)] += 1
+        seconds, place = exchange.seconds, 0
+        while place < len(BOUNDS) and BOUNDS[place] < seconds:
+            place += 1
+        count.classes[place] += 1
 
     @property
     def latest(self) -> tuple[Seen, ...]:

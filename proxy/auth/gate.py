@@ -69,7 +69,7 @@ class Gate:
 
     def _look(self, credentials: Credentials | None) -> None:
         self._seen = credentials
-        token = credentials.authorization.partition(b" ")[2].decode("latin-1") if credentials else ""
+        token = credentials.token.decode("latin-1") if credentials else ""
         self.claims = unverified_claims(token)
         refused = self._refused(credentials)
         self._refusal = AuthenticationFailed(refused.message, hint=refused.fix) if refused else None

@@ -48,7 +48,7 @@ class StorageAuthenticator:
 
     async def _look(self, server: Credentials) -> None:
         """Forget what somebody else's sign-in has brought: a person may sign in again as another account."""
-        claims = unverified_claims(server.authorization.partition(b" ")[2].decode("latin-1"))
+        claims = unverified_claims(server.token.decode("latin-1"))
         whose = (claim_text(claims, "tid"), claim_text(claims, "oid"))
         former = None
         if whose != self._whose:

@@ -13,19 +13,9 @@ import json
 import re
 from collections.abc import Callable, Generator, Mapping
 from enum import Enum
-from urllib.parse import unquote_to_bytes
 
 Reading = Generator[None, bytes, None]
 """Reads on through the input; what it is sent is the next chunk."""
-
-
-def is_smart_configuration(path: bytes) -> bool:
-    """Whether a path, relative to the base URL or the origin and without query, is that of SMART discovery.
-
-    SMART App Launch 2.0 puts it below the base URL; some bulk clients ask at the origin.
-    """
-    plain = unquote_to_bytes(path) if path.find(b"%") >= 0 else path
-    return plain.strip(b"/").lower() == b".well-known/smart-configuration"
 
 
 def security_remover(media_type: str) -> SecurityRemover | None:

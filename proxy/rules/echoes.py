@@ -13,7 +13,7 @@ SHORTEST_TOKEN: Final = 16
 
 def without_token(head: ResponseHead, credentials: Credentials | None) -> ResponseHead:
     """An answer's head without the token that it quotes: it goes to the tool, and words of it into the log."""
-    token = credentials.authorization.partition(b" ")[2] if credentials else b""
+    token = credentials.token if credentials is not None else b""
     if len(token) < SHORTEST_TOKEN or not _quotes(head, token):
         return head
     lines = ((name, value.replace(token, b"***")) for name, value in head.fields.lines if token not in name)

@@ -26,7 +26,7 @@ from ..errors import (
 from ..model import Credentials, Fields, Interaction, Rejection, RequestHead, ResponseHead
 from .binaries import answer_is_fhir, sparing_content
 from .bodies import BodyPath
-from .capabilities import is_smart_configuration, security_remover
+from .capabilities import security_remover
 from .challenges import parse_challenges, wanted_claims
 from .coding import accept_encoding, acceptable, decoder
 from .correlation import id_lines
@@ -42,7 +42,7 @@ from .headers import (
     crossing_of,
     request_fields,
 )
-from .interactions import classify
+from .interactions import classify, is_smart_configuration
 from .known_fields import KnownFields, Memory
 from .listener import Listener
 from .origins import shared

@@ -55,47 +55,55 @@ _TABLE: Final = (
 _OTHER: Final = Classified(Interaction.OTHER)
 
 
+class _Row:
+    """What a row of the table says, and where in its pattern the words of a request are; 0 stands for nowhere."""
+
+    __slots__ = ("_interaction", "_known", "_operation", "_type")
+
+    _MOST_KNOWN = 200
+    """More than there are types."""
+
+    def __init__(self, interaction: Interaction, resource_type: int, operation: int) -> None:
+        self._interaction = interaction
+        self._type = resource_type
+        self._operation = operation
+        self._known: dict[tuple[str, str], Classified] = {}
+
+    def classified(self, match: re.Match[str]) -> Classified:
+        resource_type = (match[self._type] or "") if self._type else ""
+        operation = (match[self._operation] or "") if self._operation else ""
+        known = self._known.get((resource_type, operation))
+        if known is None:
+            known = Classified(self._interaction, resource_type, operation.lower())
+            if len(self._known) < self._MOST_KNOWN:
+                self._known[resource_type, operation] = known
+        return known
+
+
 class _Rows:
     """The rows of one method as one pattern, an alternative each; the group that ends last tells which it was."""
 
-    __slots__ = ("_interactions", "_known", "_match")
-
-    _MOST_KNOWN = 1000
+    __slots__ = ("_match", "_rows")
 
     def __init__(self, method: str) -> None:
         alternatives: list[str] = []
-        self._interactions: dict[int | None, tuple[Interaction, str, str]] = {}
-        self._known: dict[tuple[int | None, tuple[str | None, ...]], Classified] = {}
+        self._rows: dict[int | None, _Row] = {}
         groups = 0
-        for number, (methods, pattern, interaction) in enumerate(_TABLE):
+        for methods, pattern, interaction in _TABLE:
             if method not in methods:
                 continue
-            text = re.sub("[A-Z]{2,}", lambda word: _PLACEHOLDERS[word[0]], pattern)
-            text = text.replace("(?P<type>", f"(?P<type{number}>")
-            text = text.replace("(?P<operation>", f"(?P<operation{number}>")
-            groups += re.compile(text).groups + 1
-            names = ("type", "operation")
-            first, second = (f"{name}{number}" if f"{name}{number}>" in text else "" for name in names)
-            self._interactions[groups] = (interaction, first, second)
-            alternatives.append(f"(?:{text})()")
+            alternative = re.sub("[A-Z]{2,}", lambda word: _PLACEHOLDERS[word[0]], pattern)
+            compiled = re.compile(alternative)
+            places = (compiled.groupindex.get(name, 0) for name in ("type", "operation"))
+            row = _Row(interaction, *(place and place + groups for place in places))
+            groups += compiled.groups + 1
+            self._rows[groups] = row
+            alternatives.append(f"(?:{re.sub('[?]P<[a-z]+>', '', alternative)})()")
         self._match = re.compile("|".join(alternatives)).fullmatch
 
     def classified(self, text: str) -> Classified:
         match = self._match(text)
-        if match is None:
-            return _OTHER
-        row, groups = match.lastindex, match.groups()
-        known = self._known.get((row, groups))
-        if known is None:
-            interaction, resource_type, operation = self._interactions[row]
-            known = Classified(
-                interaction,
-                (resource_type and match[resource_type]) or "",
-                ((operation and match[operation]) or "").lower(),
-            )
-            if len(self._known) < self._MOST_KNOWN:
-                self._known[row, groups] = known
-        return known
+        return _OTHER if match is None else self._rows[match.lastindex].classified(match)
 
 
 _ROWS: Final = {method: _Rows(method) for method in _ANY}
@@ -111,6 +119,15 @@ def classify(method: str, path: bytes) -> Classified:
         return _OTHER
     text = (unquote_to_bytes(path) if path.find(b"%") >= 0 else path).decode("latin-1")
     return rows.classified(text.removeprefix("/").removesuffix("/"))
+
+
+def is_smart_configuration(path: bytes) -> bool:
+    """Whether a path, relative to the base URL or the origin and without query, is that of SMART discovery.
+
+    SMART App Launch 2.0 puts it below the base URL; some bulk clients ask at the origin.
+    """
+    plain = unquote_to_bytes(path) if path.find(b"%") >= 0 else path
+    return plain.strip(b"/").lower() == b".well-known/smart-configuration"
 
 
 _READS: Final = frozenset(

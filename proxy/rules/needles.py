@@ -3,41 +3,54 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection
+from importlib import import_module
 from typing import Final
 
 from ..model import DEFAULT_PORTS, BaseUrl
 
-LONG: Final = 9
-"""Bytes from which on `bytes.count` is sooner done than a pattern: it skips by the length of what it counts.
-For a host it takes a third of the time, for a port up to six times as long."""
+Search = Callable[[bytes], list[int]]
+"""Where something stands in lower-case data, from left to right; of those that overlap the first one."""
 
 
-class Needle:
-    """Lower-case bytes that are looked for in lower-case data."""
+class Needles:
+    """Lower-case bytes that are looked for in lower-case data, all at once."""
 
-    __slots__ = ("_pattern", "text")
+    __slots__ = ("_search", "texts")
 
-    def __init__(self, text: bytes) -> None:
-        self.text = text
-        self._pattern = re.compile(re.escape(text))
+    def __init__(self, texts: Collection[bytes]) -> None:
+        self.texts: Final = tuple(sorted(texts, key=len, reverse=True))
+        self._search: Search | None = None  # made when it is first needed, which no start has to wait for
 
-    def positions(self, folded: bytes) -> Iterator[int]:
-        """Where it stands, from left to right."""
-        return (match.start() for match in self._pattern.finditer(folded))
-
-    def count(self, folded: bytes) -> int:
-        """How often it stands there."""
-        if len(self.text) >= LONG:
-            return folded.count(self.text)
-        return len(self._pattern.findall(folded))
+    def positions(self, folded: bytes) -> list[int]:
+        """Where one of them stands, from left to right; of those that overlap the first one."""
+        search = self._search
+        if search is None:
+            search = self._search = fastest_search(self.texts)
+        return search(folded)
 
 
-def needles_of(bases: Collection[BaseUrl]) -> tuple[Needle, ...]:
+def fastest_search(texts: tuple[bytes, ...]) -> Search:
+    """What looks for these texts, the longest ones first: a fifth of the time where the extra `speed` is there."""
+    try:
+        library = import_module("ahocorasick_rs")
+    except ImportError:
+        return plain_search(texts)
+    automaton = library.BytesAhoCorasick(texts, library.MatchKind.LeftmostLongest)
+    find = automaton.find_matches_as_indexes
+    return lambda folded: [start for _, start, _ in find(folded)]
+
+
+def plain_search(texts: tuple[bytes, ...]) -> Search:
+    """What looks for these texts, the longest ones first."""
+    pattern = re.compile(b"|".join(map(re.escape, texts)))
+    return lambda folded: [match.start() for match in pattern.finditer(folded)]
+
+
+def needles_of(bases: Collection[BaseUrl]) -> Needles:
     """Needles of which one stands in every spelling of any base: one port that all share, or the hosts."""
     ports = {base.port for base in bases}
     if len(ports) == 1 and not any(base.port == DEFAULT_PORTS[base.scheme] for base in bases):
-        return (Needle(b"%d" % ports.pop()),)
+        return Needles([b"%d" % ports.pop()])
     # The colons of an IPv6 address may be encoded; the longest of what is between them is not.
-    hosts = {max(base.host.split(":"), key=len).encode("ascii") for base in bases}
-    return tuple(Needle(host) for host in sorted(hosts))
+    return Needles({max(base.host.split(":"), key=len).encode("ascii") for base in bases})

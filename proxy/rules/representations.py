@@ -21,20 +21,19 @@ _WEAK: Final = b"W/"
 
 def transformed(fields: Fields, dropped: frozenset[bytes]) -> Fields:
     """The fields of a representation whose body changes on the way, less those to drop."""
-    pick, holds_etag, shape = fields.shape.remember(dropped, lambda before: _kept(before, dropped))
+    pick, etags, shape = fields.shape.remember(dropped, lambda before: _kept(before, dropped))
     fields = fields.picked(pick, shape)
-    if not holds_etag or all(tag.startswith(_WEAK) for tag in fields.get_all(b"etag")):
-        return fields
-    lines = [
-        (name, _weak(value)) if name.lower() == b"etag" else (name, value) for name, value in fields.lines
-    ]
-    return Fields(tuple(lines), shape=shape)
+    for place in etags:
+        tag = fields.value(place)
+        if not tag.startswith(_WEAK):
+            fields = fields.replacing(place, _weak(tag))
+    return fields
 
 
-def _kept(shape: Shape, dropped: frozenset[bytes]) -> tuple[Picker[Any], bool, Shape]:
+def _kept(shape: Shape, dropped: frozenset[bytes]) -> tuple[Picker[Any], tuple[int, ...], Shape]:
     places = [place for place, name in enumerate(shape.names) if name not in dropped]
     after = Shape(tuple(shape.names[place] for place in places))
-    return picker(places), b"etag" in after.places, after
+    return picker(places), after.places.get(b"etag", ()), after
 
 
 def not_modified(fields: Fields, known: str) -> Fields:

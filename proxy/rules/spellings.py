@@ -17,12 +17,10 @@ import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
-from itertools import chain
-from operator import itemgetter
 from typing import Final
 
 from ..model import DEFAULT_PORTS, BaseUrl
-from .needles import Needle, needles_of
+from .needles import Needles, needles_of
 
 LEVELS: Final = (0, 1, 2)
 """How often a URL can be percent-encoded: not, inside a query, inside the query of a link inside a query."""
@@ -50,10 +48,8 @@ _ENDS: Final = (
 )
 _ENCODED_END: Final = rb"(?:0[9ad]|2[0-46-9abcf]|3[b-f]|5[b-e]|60|7[b-d])"
 _BOUNDARY: Final = rb"(?i:(?=%s|%%(?:25)?%s|\Z))" % (_ENDS, _ENCODED_END)
-_CLEAR_ENDS: Final = frozenset({b"/", b"?", b'"'})
+_CLEAR_ENDS: Final = frozenset(b'/?"')
 """What follows almost every base, and ends it whatever comes next."""
-
-_FIRST: Final = itemgetter(slice(1))
 
 _UNDECIDED_END: Final = rb"(?:\\(?:u[0-9A-Fa-f]{0,3})?|%[0-9A-Fa-f]{0,3}|[.:!]\\?)?\Z"
 
@@ -177,10 +173,10 @@ def _address(base: BaseUrl, paths: Sequence[str], level: int, longest_mark: int)
     )
 
 
-def _lead(base: BaseUrl, needles: Collection[Needle]) -> int:
+def _lead(base: BaseUrl, needles: Needles) -> int:
     """The most bytes of a match that can stand before its needle."""
     before_host = len(base.scheme) + max(_after_scheme(level).longest for level in LEVELS)
-    if any(base.host.encode("ascii") == needle.text for needle in needles):
+    if base.host.encode("ascii") in needles.texts:
         return before_host
     return before_host + max(_text(f"[{base.host}]:", level).longest for level in LEVELS)
 
@@ -242,13 +238,13 @@ class AddressPattern:
         self._partial = _Late(pieces.partial)
         self._reach = pieces.longest
         self._needles = needles_of(longest_first)
-        self._lettered = any(needle.text != needle.text.upper() for needle in self._needles)
+        self._lettered = any(text != text.upper() for text in self._needles.texts)
         self._lead = max(_lead(base, self._needles) for base in longest_first)
         first = next(iter(bases))
         usual = str(first).encode("ascii")
         is_apart = not any(str(base).startswith(str(first)) for base in bases if base != first)
-        leads = [lead for needle in self._needles if (lead := usual.lower().find(needle.text)) >= 0]
-        counted = sum(needle.count(usual.lower()) for needle in self._needles)
+        leads = [lead for text in self._needles.texts if (lead := usual.lower().find(text)) >= 0]
+        counted = sum(map(usual.lower().count, self._needles.texts))
         self.usual = usual if is_apart and counted == 1 and not also else b""
         """The first base as it is configured, as almost every body has it; empty where it could be part of another."""
         self._usual = re.compile(re.escape(usual) + rb"(?=[/?\"])") if self.usual else None
@@ -259,25 +255,25 @@ class AddressPattern:
         if not self.usual:
             return None
         folded = data.lower() if self._lettered else data
-        count = 0
-        for needle in self._needles:
-            count += needle.count(folded)
-        if not count:
-            return [data]
-        texts = data.split(self.usual)
-        # A match in another spelling, or of another base, would have a needle as well.
-        if len(texts) != count + 1 or not _CLEAR_ENDS.issuperset(map(_FIRST, texts[1:])):
-            return None
+        usual, size = self.usual, len(data)
+        texts: list[bytes] = []
+        done = 0
+        # A match in another spelling, or of another base, has a needle as well.
+        for at in self._needles.positions(folded):
+            begin = at - self._usual_lead
+            end = begin + len(usual)
+            if begin < done or end >= size or data[end] not in _CLEAR_ENDS or data[begin:end] != usual:
+                return None
+            texts.append(data[done:begin])
+            done = end
+        texts.append(data[done:])
         return texts
 
     def matches(self, data: bytes) -> Iterator[re.Match[bytes]]:
         """The matches from left to right; the left boundary is the caller's to judge (`can_begin`)."""
         folded = data.lower() if self._lettered else data
-        found = self._needles[0].positions(folded)
-        if len(self._needles) > 1:
-            found = iter(sorted(chain(found, *(needle.positions(folded) for needle in self._needles[1:]))))
         position = 0
-        for at in found:
+        for at in self._needles.positions(folded):
             if at < position:
                 continue
             begin = at - self._usual_lead

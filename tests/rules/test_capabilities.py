@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.rules.capabilities import is_smart_configuration, security_remover
+from proxy.rules.capabilities import security_remover
+from proxy.rules.interactions import is_smart_configuration
 
 
 def run(media_type: str, chunks: Iterable[bytes]) -> bytes:
