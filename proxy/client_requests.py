@@ -34,8 +34,8 @@ class PlainRequest:
         self.received_bytes = 0
         self._limits = limits
         self._body: list[bytes] = []
-        self.piece_at = monotonic()
-        """When the last bytes came, by `time.monotonic`."""
+        self.piece_at = monotonic() if plain.length else 0.0
+        """When the last bytes came, by `time.monotonic`, of a request with a body."""
         self.go_on: Callable[[], object] | None = None
         """Called when all of the body has come; for who waits to set."""
 

@@ -175,7 +175,7 @@ class Fields:
         if is_cut is None:
             is_cut = self._base is not None and self._base.is_cut
             for name, value in self._added if self.texts is None else self.lines:
-                if _is_cut(name) or (not value.isalnum() and _is_cut(value)):
+                if not _is_clean_name(name) or (not value.isalnum() and _is_cut(value)):
                     is_cut = True
             self._is_cut = is_cut
         return is_cut
@@ -263,6 +263,19 @@ class Fields:
     def of(cls, pairs: Iterable[tuple[str, str]]) -> Fields:
         """Fields from text, for what the proxy writes itself."""
         return cls(tuple((name.encode("ascii"), value.encode("latin-1")) for name, value in pairs))
+
+
+_clean_names: Final[set[bytes]] = set()
+
+
+def _is_clean_name(name: bytes) -> bool:
+    if name in _clean_names:
+        return True
+    if _is_cut(name):
+        return False
+    if len(_clean_names) < MOST_SHAPES and len(name) <= MOST_NAME_BYTES:
+        _clean_names.add(name)
+    return True
 
 
 def _is_cut(part: bytes) -> bool:

@@ -20,7 +20,7 @@ SPAN: Final = 10
 SPANS: Final = 30
 """Bars of a chart: five minutes."""
 
-BOUNDS: Final = tuple(0.001 * 2 ** (step / 2) for step in range(34))
+BOUNDS: Final[tuple[float, ...]] = tuple(0.001 * 2 ** (step / 2) for step in range(34))
 """Upper bounds in seconds of the classes in which times are counted: from 1 ms to 92 s, each 1.4 times the last, so
 that a quantile is told with that precision."""
 

@@ -10,7 +10,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from contextlib import suppress
+from contextlib import nullcontext, suppress
+from threading import get_ident
 from typing import TextIO
 from weakref import WeakMethod
 
@@ -29,7 +30,8 @@ class TurnHandler(logging.StreamHandler[TextIO]):
         self._lines: list[str] = []
         self._size = 0
         self._loop: asyncio.AbstractEventLoop | None = None
-        """Which is to write the lines; None where none is."""
+        """Which is to write the lines, in which thread; None where none is."""
+        self._thread = 0
         if hasattr(os, "register_at_fork"):
             forget = WeakMethod(self._forget)
             os.register_at_fork(after_in_child=lambda: (method := forget()) is not None and method())
@@ -45,11 +47,8 @@ class TurnHandler(logging.StreamHandler[TextIO]):
 
     def write(self, line: str) -> None:
         """Let a line wait that is known without a record; no filter has to see it."""
-        self.acquire()
-        try:
+        with self.lock or nullcontext():
             self._take(line + self.terminator, is_urgent=False)
-        finally:
-            self.release()
 
     def _take(self, line: str, *, is_urgent: bool) -> None:
         self._lines.append(line)
@@ -79,14 +78,16 @@ class TurnHandler(logging.StreamHandler[TextIO]):
 
     def _is_awaited(self) -> bool:
         """Whether the loop that runs in this thread is to write the lines."""
+        if self._loop is not None:
+            # As `get_running_loop() is self._loop`, which asks the system for the process each time (until 3.12).
+            return self._thread == get_ident() and self._loop.is_running()
         try:
-            loop = asyncio.get_running_loop()
+            self._loop = asyncio.get_running_loop()
         except RuntimeError:
             return False
-        if self._loop is None:
-            loop.call_soon(self.flush)
-            self._loop = loop
-        return self._loop is loop
+        self._thread = get_ident()
+        self._loop.call_soon(self.flush)
+        return True
 
     def _forget(self) -> None:
         """Have no lines: they are written, or after a fork the parent's."""

@@ -68,6 +68,7 @@ NOT_MODIFIED: Final = 304
 UNAUTHORIZED: Final = 401
 FORBIDDEN: Final = 403
 
+_MAY_BE_DISCOVERY: Final = frozenset({Interaction.CAPABILITIES, Interaction.OTHER})
 _CAPABILITIES: Final = Interaction.CAPABILITIES  # by name it is looked up by a function in Python, until 3.12
 
 
@@ -166,7 +167,11 @@ class Exchange:
                 f"{self._rules.config.base_url} wants a token, and http:// would show it to the network.",
                 hint="Use the server's https:// address.",
             )
-        if self._rules.hides_auth and is_smart_configuration(self._path):
+        if (
+            self._rules.hides_auth
+            and self.classified.interaction in _MAY_BE_DISCOVERY
+            and is_smart_configuration(self._path)
+        ):
             raise NotFound(
                 "The server's own sign-in is hidden, since this proxy signs in.",
                 hint='Use the server without signing in, or set advertise_auth = "pass".',

@@ -15,7 +15,7 @@ importing only from those above it::
     connection.py   one connection, one exchange at a time               no waiting
     waiting.py      for answers, their bodies, and servers that take a body slowly
     idle.py         connections between exchanges: reuse, and their end  no waiting
-    sending.py      a request that has been sent, and when               no waiting
+    sending.py      a request that is sent where a connection is free    no waiting
     pool.py         bounds, and a line for who waits
 """
 
@@ -23,7 +23,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
 import ssl
 from collections.abc import AsyncIterator, Awaitable
 from typing import cast
@@ -33,13 +32,13 @@ from .body import Answer
 from .connection import Connection
 from .dial import Dialer
 from .pool import Pool
-from .sending import Sending
+from .sending import Beginnings, Sending
 from .stale import StaleConnectionError
 from .timeouts import Timeouts
 from .tls import tls_context
 from .tunnel import Tunnel, tunnel_for
 from .waiting import answered, chunks, exchange, exchange_whole, small_body
-from .writing import RequestMessage, request_message
+from .writing import request_message
 
 __all__ = [
     "MAX_CONNECTIONS",
@@ -76,6 +75,8 @@ class Upstream:
         self._timeouts = timeouts or Timeouts()
         self._dialer = Dialer(base, tls, tunnel, self._timeouts.connect)
         self._pool = Pool(self._dial, self._where, max_connections, self._timeouts.connect)
+        self._beginnings = Beginnings(self._pool.idle, self._timeouts.fresh)
+        self.begin = self._beginnings.begin
 
     @property
     def open_connections(self) -> int:
@@ -95,19 +96,9 @@ class Upstream:
         be sent.
         """
         sending = Sending(request_message(head, body_exists=body is not None), body)
-        return await self._answered(sending, self._exchanged(sending, self._max_idle(sending.message)))
-
-    def begin(self, head: RequestHead) -> Sending | None:
-        """Send a request without a body at once; None where no connection is free for it, and nothing is sent.
-
-        Raises ValueError as `send` does.
-        """
-        sending = Sending(request_message(head, body_exists=False), None)
-        connection = self._pool.idle.take(self._max_idle(sending.message))
-        if connection is None:
-            return None
-        sending.go(connection)
-        return sending
+        return await self._answered(
+            sending, self._exchanged(sending, self._beginnings.max_idle(sending.message))
+        )
 
     async def answer_to(self, sending: Sending) -> Answer:
         """Wait for the answer to what has begun, and send it again where `send` would; raises as that does."""
@@ -130,9 +121,6 @@ class Upstream:
         if body is None or isinstance(body, bytes):
             return await exchange_whole(connection, sending.message, body or b"")
         return await exchange(connection, sending.message, body)
-
-    def _max_idle(self, message: RequestMessage) -> float:
-        return math.inf if message.idempotent else self._timeouts.fresh
 
     async def close(self) -> None:
         """Close all connections, with whatever runs on them."""

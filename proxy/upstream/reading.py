@@ -326,32 +326,33 @@ def _plain_head(data: bytes) -> ResponseHead | None:
     """A head that RFC 9112 leaves one reading of; None where it is for llhttp to say whether it is one."""
     texts = data.split(b"\r\n")
     first = texts.pop(0)
-    status = _plain_status(first)
-    # Bytes that do not print, other than those that end lines.
-    if status is None or data.translate(None, _PRINTABLE) != b"\r\n" * len(texts):
-        return None
     del texts[-2:]
-    shape = _plain_shape(texts)
-    if shape is None:
+    status = _plain_status(first)
+    shape = None if status is None else _plain_shape(texts)
+    if status is None or shape is None:
         return None
     return ResponseHead(status[0], status[1], Fields.read(tuple(texts), data[len(first) + 2 : -2], shape))
 
 
 class _Known:
-    """The names of plain lines, as a server sends them again and again."""
+    """The names of plain lines, as a server sends them again and again, and what they have said."""
 
-    __slots__ = ("_begins", "shape")
+    __slots__ = ("_begins", "_texts", "shape")
 
-    def __init__(self, names: list[bytes], shape: Shape) -> None:
+    def __init__(self, names: list[bytes], texts: list[bytes], shape: Shape) -> None:
         self._begins = [name + SEPARATOR for name in names]
+        self._texts = texts.copy()
         self.shape = shape
 
     def fits(self, texts: list[bytes]) -> bool:
         """Whether as many lines are plain and have the same names."""
+        known = self._texts
         for place, begin in enumerate(self._begins):
-            text, size = texts[place], len(begin)
-            if not text.startswith(begin) or len(text) == size or text[size] == _SPACE or text[-1] == _SPACE:
-                return False
+            text = texts[place]
+            if text != known[place]:
+                if not text.startswith(begin) or not _is_plain_value(text, len(begin)):
+                    return False
+                known[place] = text
         return True
 
 
@@ -366,16 +367,26 @@ def _plain_shape(texts: list[bytes]) -> Shape | None:
         return known.shape
     names: list[bytes] = []
     for text in texts:
-        name, _, value = text.partition(SEPARATOR)
-        if not value or value[0] == _SPACE or value[-1] == _SPACE:
+        name = text.partition(SEPARATOR)[0]
+        if not _is_plain_value(text, len(name) + len(SEPARATOR)):
             return None
         names.append(name)
     shape = shape_of(tuple(names))
     if not shape.remember(_plain_head, _has_plain_names):
         return None
     if len(names) <= MOST_NAMES:
-        _known[len(names)] = _Known(names, shape)
+        _known[len(names)] = _Known(names, texts, shape)
     return shape
+
+
+def _is_plain_value(text: bytes, begin: int) -> bool:
+    """Whether a line prints and has a value from there on that neither begins nor ends with a space."""
+    return (
+        begin < len(text)
+        and text[begin] != _SPACE
+        and text[-1] != _SPACE
+        and not text.translate(None, _PRINTABLE)
+    )
 
 
 @lru_cache(maxsize=64)

@@ -5,8 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from proxy.model import Interaction
 from proxy.rules.capabilities import security_remover
-from proxy.rules.interactions import is_smart_configuration
+from proxy.rules.guards import METHODS
+from proxy.rules.interactions import classify, is_smart_configuration
 
 
 def run(media_type: str, chunks: Iterable[bytes]) -> bytes:
@@ -204,6 +206,12 @@ def test_remover_by_media_type(media_type: str, found: bool) -> None:
 )
 def test_path_of_smart_discovery(path: bytes, found: bool) -> None:
     assert is_smart_configuration(path) is found
+    # Only for these it is asked.
+    if found:
+        assert {classify(method, path).interaction for method in METHODS} <= {
+            Interaction.CAPABILITIES,
+            Interaction.OTHER,
+        }
 
 
 spaces = st.text(" \t\r\n", max_size=3)
