@@ -225,6 +225,12 @@ class Fields:
 
     def adding(self, *lines: Line) -> Fields:
         """These lines with more at the end."""
+        return self.added(lines)
+
+    def added(self, lines: tuple[Line, ...]) -> Fields:
+        """The same."""
+        if not lines:
+            return self
         fields = Fields((), None, self.shape.extended(tuple(map(_name, lines))))
         fields._base, fields._added, fields._lines = self, lines, None
         return fields

@@ -129,11 +129,19 @@ async def test_fault_of_the_proxy_is_told_without_its_words(
     def faulty(*_: object) -> None:
         raise ZeroDivisionError(words)
 
-    fhir = OK.replace(b"\r\n\r\n", b"\r\nContent-Type: application/fhir+json\r\n\r\n")
-    async with connected(answering(fhir, fhir)) as (proxy, reader, writer):
+    async def script(peer: Peer) -> None:
+        """Answers with an address whose place has to be asked for."""
+        port = peer.writer.get_extra_info("sockname")[1]
+        body = b'{"url" : "http://127.0.0.1:%d/x"}' % port
+        fields = b"Content-Type: application/fhir+json\r\nContent-Length: %d" % len(body)
+        while True:
+            await peer.head()
+            await peer.send(b"HTTP/1.1 200 OK\r\n%b\r\n\r\n%b" % (fields, body))
+
+    async with connected(script) as (proxy, reader, writer):
         for _ in range(earlier):
             writer.write(get(proxy))
-            assert (await reader.readuntil(b"ok")).startswith(b"HTTP/1.1 200 ")
+            assert (await reader.readuntil(b'/x"}')).startswith(b"HTTP/1.1 200 ")
         monkeypatch.setattr(JsonPlaces, "__init__", faulty)
         writer.write(get(proxy))
         received = await reader.read()

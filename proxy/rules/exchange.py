@@ -214,7 +214,7 @@ class Exchange:
             self._known.to_server = (credentials, fields)
         if self._head.body_exists:
             fields = self._framed(fields, length)
-        fields = fields.adding(*id_lines(fields, self._request_id))
+        fields = fields.added(id_lines(fields, self._request_id))
         return RequestHead(self._head.method, self._target, fields, self._head.body_exists)
 
     def _fields_to_server(self, credentials: Credentials | None) -> Fields:
@@ -293,20 +293,23 @@ class Exchange:
         """The answer's head as the tool gets it, and what its body goes through on the way."""
         rules = self._rules
         head = without_token(head, self._credentials)
-        crossing = crossing_of(head.fields, keep_challenges=self._credentials is None)
+        coding = _coding(head.fields)
+        path = self._response_path(head, coding)
+        dropped = None
+        if path is not None:
+            dropped = DECODED_VOUCHING_FIELDS if coding else VOUCHING_FIELDS
+        crossing = crossing_of(head.fields, keep_challenges=self._credentials is None, dropped=dropped)
         fields = crossing.crossed(head.fields)
         if crossing.holds_urls and rules.rewrites:
             fields = _mapped(fields, RESPONSE_URL_FIELDS, self._location_down)
             fields = _mapped(fields, RESPONSE_LINK_FIELDS, self._link_down)
-        coding = _coding(head.fields)
-        path = self._response_path(head, coding)
         if path is not None:
-            fields = transformed(fields, DECODED_VOUCHING_FIELDS if coding else VOUCHING_FIELDS)
+            fields = transformed(fields)
         elif head.status == NOT_MODIFIED and self._rewrites_bodies:
             fields = not_modified(fields, self._head.fields.text(b"if-none-match"))
         if coding:
             fields = varying(fields)
-        fields = fields.adding(*id_lines(head.fields, self._request_id))
+        fields = fields.added(id_lines(head.fields, self._request_id))
         fields = shared(fields, self._head.fields, rules.listener)
         return _counted(ResponseHead(head.status, head.reason, fields), self.attempts), path
 

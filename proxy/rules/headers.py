@@ -286,9 +286,14 @@ def response_fields(fields: Fields, *, keep_challenges: bool) -> Fields:
     return crossing_of(fields, keep_challenges=keep_challenges).crossed(fields)
 
 
-def crossing_of(fields: Fields, *, keep_challenges: bool) -> Crossing:
-    """How these fields, and all with the same names, go to the tool."""
-    return fields.shape.remember(keep_challenges, _with_challenges if keep_challenges else _with_none)
+def crossing_of(
+    fields: Fields, *, keep_challenges: bool, dropped: frozenset[bytes] | None = None
+) -> Crossing:
+    """How these fields, and all with the same names, go to the tool, less those to be `dropped` as well."""
+    if dropped is None:
+        return fields.shape.remember(keep_challenges, _with_challenges if keep_challenges else _with_none)
+    usually = _TO_TOOL_EXCEPT_CHALLENGES if keep_challenges else _TO_TOOL
+    return fields.shape.remember((keep_challenges, dropped), lambda shape: Crossing(shape, usually | dropped))
 
 
 _NONE_NAMED: Final[frozenset[bytes]] = frozenset()

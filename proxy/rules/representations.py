@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
-from ..fields import Picker, Shape, picker
 from ..model import Fields
 
 VOUCHING_FIELDS: Final = frozenset(
@@ -17,23 +16,16 @@ DECODED_VOUCHING_FIELDS: Final = VOUCHING_FIELDS | {b"content-encoding"}
 
 
 _WEAK: Final = b"W/"
+_NOWHERE: Final[tuple[int, ...]] = ()
 
 
-def transformed(fields: Fields, dropped: frozenset[bytes]) -> Fields:
-    """The fields of a representation whose body changes on the way, less those to drop."""
-    pick, etags, shape = fields.shape.remember(dropped, lambda before: _kept(before, dropped))
-    fields = fields.picked(pick, shape)
-    for place in etags:
+def transformed(fields: Fields) -> Fields:
+    """The fields of a representation whose body changes on the way, less those that vouch for its bytes already."""
+    for place in fields.shape.places.get(b"etag", _NOWHERE):
         tag = fields.value(place)
         if not tag.startswith(_WEAK):
             fields = fields.replacing(place, _weak(tag))
     return fields
-
-
-def _kept(shape: Shape, dropped: frozenset[bytes]) -> tuple[Picker[Any], tuple[int, ...], Shape]:
-    places = [place for place, name in enumerate(shape.names) if name not in dropped]
-    after = Shape(tuple(shape.names[place] for place in places))
-    return picker(places), after.places.get(b"etag", ()), after
 
 
 def not_modified(fields: Fields, known: str) -> Fields:

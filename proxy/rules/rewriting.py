@@ -115,16 +115,21 @@ class _Downwards(_Rewriting):
     what it sent, and the way up reverses them.
     """
 
-    __slots__ = ("_delimiter", "_local_base", "_structure", "_url_map", "_usual", "_value")
+    __slots__ = ("_delimiter", "_local_base", "_places", "_structure", "_url_map", "_usual", "_value")
 
     def __init__(
-        self, url_map: UrlMap, local_base: bytes, structure: Structure, usual: tuple[bytes, ...]
+        self,
+        url_map: UrlMap,
+        local_base: bytes,
+        structure: Callable[[], Structure],
+        usual: tuple[bytes, ...],
     ) -> None:
         """Take what `usual` ends as the beginning of an address, without asking the structure."""
         super().__init__(url_map.theirs)
         self._url_map = url_map
         self._local_base = local_base
         self._structure = structure
+        self._places: Structure | None = None  # made when it is first asked: of most bodies it never is
         self._usual = usual
         # Where, in the present data, the rest of a value begins that is being rewritten; None outside of one.
         self._value: int | None = None
@@ -145,7 +150,7 @@ class _Downwards(_Rewriting):
         # Each becomes local, but for the few whose place has to be asked for and turns out to be none.
         pieces = [local] * (2 * len(texts))
         pieces[::2] = texts
-        asked = [index for index, text in enumerate(texts) if not text.endswith(self._usual)]
+        asked = self._asked(texts)
         ends = list(accumulate(map(len, texts))) if asked else ()
         for index in asked:
             start = ends[index] + index * len(written)
@@ -158,6 +163,20 @@ class _Downwards(_Rewriting):
         pieces.append(last)
         return b"".join(pieces), end
 
+    def _asked(self, texts: list[bytes]) -> list[int]:
+        """The places of those texts that do not end as the beginning of an address usually does."""
+        asked: list[int] = []
+        last: bytes | None = None
+        for index, text in enumerate(texts):
+            if last is not None and text.endswith(last):
+                continue
+            ending = next((ending for ending in self._usual if text.endswith(ending)), None)
+            if ending is None:
+                asked.append(index)
+            else:
+                last = ending
+        return asked
+
     def _replacement(self, data: bytes, match: re.Match[bytes]) -> bytes | None:
         if not self._is_local(data, match.start(), stands_alone=stands_alone(match)):
             return None
@@ -167,7 +186,7 @@ class _Downwards(_Rewriting):
     def _is_local(self, data: bytes, start: int, *, stands_alone: bool) -> bool:
         """Whether a match that begins at `start` begins an address, or stands in the rest of one."""
         last = data[start - 1 : start] if start else self._before[-1:]
-        if last in {b'"', b"'"} and stands_alone and is_address(self._structure, data, start):
+        if last in {b'"', b"'"} and stands_alone and is_address(self._asked_structure(), data, start):
             self._delimiter = last
             return True
         return (
@@ -176,8 +195,14 @@ class _Downwards(_Rewriting):
             and can_begin(self._before_match(data, start))
         )
 
+    def _asked_structure(self) -> Structure:
+        places = self._places
+        if places is None:
+            places = self._places = self._structure()
+        return places
+
     def _passed(self, data: bytes, end: int) -> None:
-        self._structure.passed(data, end)
+        self._asked_structure().passed(data, end)
         if self._value is not None:
             self._value = None if data.find(self._delimiter, self._value, end) >= 0 else 0
 
@@ -290,7 +315,7 @@ def response_rewriter(media_type: str, url_map: UrlMap, local_base: bytes) -> Re
     if known is None:
         return None
     structure, usual = known
-    downwards = _Downwards(url_map, local_base, structure(), usual)
+    downwards = _Downwards(url_map, local_base, structure, usual)
     key_paths = url_map.key_paths
     if key_paths is None or not key_paths.is_in(local_base):
         return downwards
