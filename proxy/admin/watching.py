@@ -210,7 +210,7 @@ class ServerWatch:
                 self._reached_at = -math.inf
         self.traffic.add(exchange, now)
         if self._metrics is not None:
-            self._metrics.exchanges.count(self._server, exchange)
+            self._metrics.exchange(self._server, exchange)
 
     async def unready(self) -> str:
         """Why a request would fail now; empty where none is known."""

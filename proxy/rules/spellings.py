@@ -266,7 +266,7 @@ class AddressPattern:
                 return None
             texts.append(data[done:begin])
             done = end
-        texts.append(data[done:])
+        texts.append(data[done:] if done else data)  # compiled, a whole slice copies
         return texts
 
     def matches(self, data: bytes) -> Iterator[re.Match[bytes]]:
