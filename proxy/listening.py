@@ -172,6 +172,14 @@ class _SurplusConnection(asyncio.Protocol):
         say_farewell(cast(asyncio.Transport, transport), self._error)
 
 
+class _LateConnection(asyncio.Protocol):
+    """A connection that the event loop accepted before the listener closed, and hands over after its end."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Cut it: nobody would any more."""
+        cast(asyncio.Transport, transport).abort()
+
+
 class _Front:
     """The connections of a listener, which it makes and counts."""
 
@@ -184,10 +192,13 @@ class _Front:
         self._unparsed: list[ClientConnection] = []
         self._is_empty = asyncio.Event()
         self._is_empty.set()
+        self._is_over = False
 
     def __call__(self) -> asyncio.Protocol:
         """A new connection."""
         site = self.site
+        if self._is_over:
+            return _LateConnection()
         if len(self.connections) >= site.limits.connections:
             return _SurplusConnection(site.limits.connections)
         self._is_empty.clear()
@@ -256,6 +267,7 @@ class _Front:
             await asyncio.wait(waits, timeout=seconds - grace, return_when=asyncio.FIRST_COMPLETED)
         for wait in waits:
             wait.cancel()
+        self._is_over = True
         await asyncio.gather(*(shut_down(connection, ABORT_SECONDS) for connection in self.connections))
 
 

@@ -133,6 +133,27 @@ async def test_idle_connections_are_closed_after_the_grace(monkeypatch: pytest.M
     assert ends == (b"", b"")
 
 
+async def test_connection_that_is_handed_over_after_the_end_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    fronts: list[listening._Front] = []
+    begin = listening._Front.__init__
+
+    def noted(self: listening._Front, *args: object) -> None:
+        fronts.append(self)
+        begin(self, *args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(listening._Front, "__init__", noted)
+    async with standing(answering(OK)) as (proxy, _):
+        await proxy.stop(0)
+    (front,) = fronts
+    near, far = socket.socketpair()
+    with far:
+        far.settimeout(5)
+        await asyncio.get_running_loop().connect_accepted_socket(front, near)
+
+        assert b"" == await asyncio.to_thread(far.recv, 1)
+    assert not front.connections
+
+
 async def test_stop_waits_for_nobody_where_nobody_is(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(listening, "GRACE_SECONDS", LONG)
     async with standing(answering(OK)) as (proxy, [tool]):
