@@ -174,9 +174,9 @@ class Passage:
             self.failed,
             exchange.account if exchange is not None else "",
         )
+        site.running.end()
         log_exchange(finished, finished.account or site.rules.authority)
         site.observer.finished(finished)
-        site.running.end()
 
     def _begin(self) -> bool:
         if self.request.head.body_exists or self.site.watched is not None:

@@ -140,8 +140,8 @@ class Service:
             self.pacing,
             self.limits,
             watch,
+            self.running,
             held=watch.held,
-            running=self.running,
         )
         storage = self.sign_in.storage
         accounts = {

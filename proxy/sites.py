@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Protocol
 
 from .auth import ASK, AtHand, Authenticator
@@ -68,9 +69,9 @@ def nothing_held() -> AtHand:
     return ASK
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, init=False, eq=False)
 class Site:
-    """What the exchanges of one server share."""
+    """What the exchanges of one server share; never changed (see `model` for why it is not `frozen`)."""
 
     rules: ServerRules
     authenticator: Authenticator
@@ -78,14 +79,38 @@ class Site:
     pacing: Pacing
     limits: ClientLimits
     observer: Observer
-    accounts: Mapping[str, Site] = field(default_factory=dict)
+    accounts: Mapping[str, Site]
     """The same for the storage accounts beside it, each with its own credentials, connections and pauses."""
-    held: Callable[[], AtHand] = nothing_held
+    held: Callable[[], AtHand]
     """What the authenticator would give at once."""
-    running: Running = field(default_factory=Running)
+    running: Running
     """How many exchanges run by the same settings."""
-    watched: Callable[[RequestHead], Site] | None = None
+    watched: Callable[[RequestHead], Site] | None
     """The same for one exchange whose steps somebody follows, by its request; None where nobody does."""
+
+    def __init__(
+        self,
+        rules: ServerRules,
+        authenticator: Authenticator,
+        upstream: Sender,
+        pacing: Pacing,
+        limits: ClientLimits,
+        observer: Observer,
+        running: Running,
+        held: Callable[[], AtHand] = nothing_held,
+        accounts: Mapping[str, Site] = MappingProxyType({}),
+        watched: Callable[[RequestHead], Site] | None = None,
+    ) -> None:
+        self.rules = rules
+        self.authenticator = authenticator
+        self.upstream = upstream
+        self.pacing = pacing
+        self.limits = limits
+        self.observer = observer
+        self.running = running
+        self.held = held
+        self.accounts = accounts
+        self.watched = watched
 
     def of(self, exchange: Exchange) -> Site:
         """The place that an exchange goes to."""

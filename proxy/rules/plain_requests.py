@@ -8,7 +8,6 @@ aiohttp takes, and read the same: tests/test_fronts.py compares the two on gener
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
@@ -56,10 +55,12 @@ def plain_head(data: bytes, most_body: int) -> PlainHead | None:
     A body of more than `most_body` bytes makes it no plain one.
     """
     line = _REQUEST_LINE(data)
-    end = data.find(_HEAD_END)
-    if line is None or end < line.end():
+    if line is None:
         return None
-    block = data[line.end() : end + 2]
+    begin, end = line.end(), data.find(_HEAD_END)
+    if end < begin:
+        return None
+    block = data[begin : end + 2]
     known = _fields(block) if len(block) <= MOST_KEPT_BYTES else _read_fields(block)
     end += len(_HEAD_END)
     if known is None or not len(data) - end <= known.length <= most_body:
@@ -67,13 +68,15 @@ def plain_head(data: bytes, most_body: int) -> PlainHead | None:
     return PlainHead(RequestHead(_METHODS[line[1]], line[2], known.fields, known.length > 0), known, end)
 
 
-@dataclass(frozen=True, slots=True)
 class KnownFields:
     """The field lines of a plain request, and what they say about its body and its connection."""
 
-    fields: Fields
-    length: int
-    keep_alive: bool
+    __slots__ = ("fields", "keep_alive", "length")
+
+    def __init__(self, fields: Fields, length: int, keep_alive: bool) -> None:
+        self.fields = fields
+        self.length = length
+        self.keep_alive = keep_alive
 
 
 class _Lines:
