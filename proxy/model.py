@@ -204,9 +204,15 @@ class Classified:
     interaction: Interaction
     resource_type: str = ""
     operation: str = ""
+    _words: str = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        # Made once: the same one stands for all requests that ask for the same.
+        words = f"{self.interaction} {self.resource_type} {self.operation}".rstrip().replace("  ", " ")
+        object.__setattr__(self, "_words", words)
 
     def __str__(self) -> str:
-        return f"{self.interaction} {self.resource_type} {self.operation}".rstrip().replace("  ", " ")
+        return self._words
 
 
 @dataclass(slots=True, unsafe_hash=True, init=False)
