@@ -33,9 +33,6 @@ class Parser(Protocol):
     def data_received(self, data: bytes) -> None:
         """Bytes have come."""
 
-    def eof_received(self) -> None:
-        """Let the transport close: a tool that sends no more waits for no answer either."""
-
     def connection_lost(self, exc: BaseException | None) -> None:
         """The connection is gone."""
 

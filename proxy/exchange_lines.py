@@ -30,12 +30,7 @@ def is_plain(exchange: FinishedExchange) -> bool:
 
 def text_line(exchange: FinishedExchange, server: str, created: float) -> str:
     """The line of a plain exchange for people, that ended at `created` (Unix seconds)."""
-    # As `_message`, in half of its time.
-    return (
-        f"{clock_time(int(created))} INFO    {exchange.classified or exchange.kind} {exchange.status} "
-        f"{exchange.sent_bytes}B {exchange.seconds * 1000:.0f}ms (in={exchange.received_bytes}B "
-        f"attempts={exchange.attempts} id={exchange.request_id} server={server})"
-    )
+    return f"{clock_time(int(created))} INFO    {_message(exchange, server)}"
 
 
 def json_line(exchange: FinishedExchange, server: str, created: float) -> str:

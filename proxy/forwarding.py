@@ -26,15 +26,14 @@ async def forward(passage: Passage) -> None:
 
     The exchange is carried from where it is to its end.
     """
-    outlet = passage.request.outlet
     try:
         try:
             if not passage.is_written:
                 await _carry(passage)
         except ProxyError as error:
             passage.fail(error)
-        if passage.is_written and outlet.writing_paused:
-            await outlet.drained()
+        if passage.is_written:
+            await _drained(passage)
     except ConnectionError:
         passage.client.abort()
     finally:

@@ -26,6 +26,14 @@ SECONDS: Final[tuple[float, ...]] = (
 """Upper bounds of the latency classes: a cached read takes milliseconds, a large search a minute."""
 
 
+def class_of(seconds: float, bounds: tuple[float, ...]) -> int:
+    """The class of a time by the upper bounds of all but the last one; almost all times are in the first few."""
+    number = 0
+    while number < len(bounds) and bounds[number] < seconds:
+        number += 1
+    return number
+
+
 class Durations:
     """A histogram of seconds."""
 
@@ -38,11 +46,7 @@ class Durations:
 
     def add(self, seconds: float) -> None:
         """Count one."""
-        # One by one, since almost all are in the first classes.
-        number = 0
-        while number < len(SECONDS) and SECONDS[number] < seconds:
-            number += 1
-        self.counts[number] += 1
+        self.counts[class_of(seconds, SECONDS)] += 1
         self.sum += seconds
 
 

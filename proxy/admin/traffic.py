@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from ..model import Classified, FinishedExchange
+from .exchange_counts import class_of
 
 LATEST: Final = 20
 """Exchanges that are shown one by one."""
@@ -85,10 +86,7 @@ class Traffic:
         count = self._counts[-1]
         count.exchanges += 1
         count.failures += exchange.status >= 500
-        seconds, place = exchange.seconds, 0
-        while place < len(BOUNDS) and BOUNDS[place] < seconds:
-            place += 1
-        count.classes[place] += 1
+        count.classes[class_of(exchange.seconds, BOUNDS)] += 1
 
     @property
     def latest(self) -> tuple[Seen, ...]:

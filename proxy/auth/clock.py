@@ -21,6 +21,7 @@ class SystemClock:
     """The clock of this machine."""
 
     time = staticmethod(time.time)
+    """Seconds since 1970-01-01 UTC."""
 
     async def sleep(self, seconds: float) -> None:
         """Return after that many seconds."""
