@@ -14,7 +14,7 @@ _KEY = re.compile(r"[A-Za-z0-9_-]{16,128}")
 def read_local_key(config: ServerConfig) -> bytes:
     """The key, from the setting or its file; empty where none is asked for. ConfigError never quotes it."""
     if config.key is not None:
-        text, source = config.key.get_secret_value(), "key"
+        text, source = config.key.value, "key"
     elif config.key_file:
         source = f"key_file = {config.key_file}"
         try:

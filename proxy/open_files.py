@@ -54,10 +54,9 @@ def within_limits(config: Config, allow: RaiseLimit = raise_limit) -> Config:
         wanted,
     )
     servers = tuple(
-        server.model_copy(update={"max_connections": min(server.max_connections, most)})
-        for server in config.servers
+        server.replace(max_connections=min(server.max_connections, most)) for server in config.servers
     )
-    return config.model_copy(update={"servers": servers})
+    return config.replace(servers=servers)
 
 
 def _files(connections: int) -> int:

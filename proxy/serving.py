@@ -70,7 +70,7 @@ async def serve(
 
 def _hired(config: Config, worker_command: Sequence[str], metrics: Metrics) -> Workers:
     """The workers of the settings, none of them started yet; ConfigError where there can be none."""
-    from .workers import Workers, require_workers  # noqa: PLC0415  they bring pydantic, 60 ms, and few have them
+    from .workers import Workers, require_workers  # noqa: PLC0415  few have them
 
     require_workers(config)
     return Workers(config.workers, worker_command, metrics)
@@ -99,14 +99,14 @@ async def _start_admin(admin: AdminListener, config: Config) -> None:
     """Open the admin listener; where nobody asked for it, a second proxy of the machine goes without."""
     if config.admin_listen is None:
         return
-    is_asked_for = "admin_listen" in config.model_fields_set
-    if not is_asked_for and any(config.admin_listen.overlaps(server.listen) for server in config.servers):
+    is_taken = any(config.admin_listen.overlaps(server.listen) for server in config.servers)
+    if is_taken and not config.wants_admin_listener:
         logger.warning("No admin listener: a server has %s", config.admin_listen)
         return
     try:
         sockets = await bound_sockets(config.admin_listen, "admin_listen")
     except ConfigError as error:
-        if is_asked_for:
+        if config.wants_admin_listener:
             raise
         logger.warning("No admin listener: %s", error.message)
         return

@@ -28,7 +28,7 @@ def unattended(told: list[str] | None = None) -> Seams:
 async def proxy_before(base_url: str, seams: Seams | None = None, **settings: object) -> AsyncIterator[Proxy]:
     """A proxy for any server; anonymous unless the settings say otherwise."""
     config = {"base_url": base_url, "listen": "127.0.0.1:0", "auth": "anonymous", **settings}
-    proxy = Proxy(ServerConfig.model_validate(config), seams or unattended())
+    proxy = Proxy(ServerConfig.of(config), seams or unattended())
     try:
         await proxy.start()
         yield proxy

@@ -20,7 +20,7 @@ def configured(*connections: int) -> Config:
         {"base_url": "https://fhir.example", "listen": number, "max_connections": most}
         for number, most in enumerate(connections, 8080)
     ]
-    return Config.model_validate({"server": servers})
+    return Config.of({"server": servers})
 
 
 def most(config: Config) -> list[int]:

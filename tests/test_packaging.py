@@ -15,7 +15,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from proxy.config import Config
+from proxy.config.settings import SETTINGS
 
 from .test_delivery import parsed
 
@@ -104,7 +104,7 @@ def test_unit_starts_the_program() -> None:
 
 
 def test_unit_waits_longer_than_the_drain() -> None:
-    assert float(unit()["TimeoutStopSec"]) > Config.model_fields["drain_timeout"].default
+    assert float(unit()["TimeoutStopSec"]) > SETTINGS["drain_timeout"].default
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed")

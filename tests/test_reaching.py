@@ -165,7 +165,7 @@ async def test_body_that_would_have_the_server_call_us_is_refused_without_tellin
 
 
 def config(**settings: object) -> ServerConfig:
-    return ServerConfig.model_validate({"base_url": "https://fhir.example", **settings})
+    return ServerConfig.of({"base_url": "https://fhir.example", **settings})
 
 
 def test_key_comes_from_the_setting_or_its_file(tmp_path: Path) -> None:

@@ -63,7 +63,7 @@ class Running:
     def read(self) -> Config:
         if not self.settings:
             raise ConfigError("listen = 1 is wrong\nauth = 2 is wrong")
-        return Config.model_validate({"server": list(self.settings), **self.process})
+        return Config.of({"server": list(self.settings), **self.process})
 
     async def change(self, *settings: Settings) -> str:
         self.settings = settings

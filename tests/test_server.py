@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from aiohttp import ClientSession
 
-from proxy.config import Config
+from proxy.config import Config, settings
 from proxy.errors import ConfigError
 from proxy.sandbox import Sandbox
 from proxy.sandbox.tenant import DESKTOP, Hang
@@ -115,7 +115,7 @@ async def test_several_servers_each_have_their_listener(tool: ClientSession) -> 
             {"base_url": sandbox.fhir.base_url, "listen": "127.0.0.1:0", "auth": "anonymous"}
             for sandbox in (one, two)
         ]
-        config = Config.model_validate({"server": servers})
+        config = Config.of({"server": servers})
         running = asyncio.create_task(serve(config, announce=urls.put_nowait, seams=unattended(), stop=stop))
         totals = []
         for url in [await urls.get(), await urls.get()]:
@@ -142,7 +142,7 @@ async def test_without_a_terminal_a_tool_is_told_the_page(tool: ClientSession, t
             "ca_bundle": str(ca_file),
             "sign_in_wait": 0.05,
         }
-        config = Config.model_validate({"server": [server], "admin_listen": "127.0.0.1:0"})
+        config = Config.of({"server": [server], "admin_listen": "127.0.0.1:0"})
         browser = ScriptedBrowser(sandbox.tenant.ca_pem)
         browser.acts = False
         seams = replace(unattended(), browser=browser)
@@ -161,13 +161,15 @@ async def test_without_a_terminal_a_tool_is_told_the_page(tool: ClientSession, t
     assert [found[1]] == browser.opened
 
 
-async def test_default_admin_listener_gives_way_to_a_server(caplog: pytest.LogCaptureFixture) -> None:
+async def test_default_admin_listener_gives_way_to_a_server(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     urls: list[str] = []
     with socket.create_server(("127.0.0.1", 0)) as free:
         address = f"127.0.0.1:{free.getsockname()[1]}"
     servers = [{"base_url": "http://127.0.0.1:9", "listen": address, "auth": "anonymous"}]
-    config = Config.model_validate({"server": servers, "admin_listen": address})
-    config.model_fields_set.discard("admin_listen")  # as if it were the default
+    config = Config.of({"server": servers, "admin_listen": address})
+    monkeypatch.setattr(settings, "DEFAULT_ADMIN_LISTEN", config.admin_listen)
     stop = Stop()
     stop.ask()
     await serve(config, announce=urls.append, seams=unattended(), stop=stop)
@@ -188,7 +190,7 @@ async def test_no_server_starts_where_one_cannot() -> None:
             },
         ]
         with pytest.raises(ConfigError, match="is taken"):
-            await serve(Config.model_validate({"server": servers}), announce=urls.append, seams=unattended())
+            await serve(Config.of({"server": servers}), announce=urls.append, seams=unattended())
 
     assert urls == []
 

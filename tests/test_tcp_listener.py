@@ -38,7 +38,7 @@ async def test_unknown_name_is_told() -> None:
 
 def test_other_reasons_not_to_listen_are_told() -> None:
     error = cannot_listen(
-        Config.model_validate({"server": [{"base_url": "https://a.example", "listen": "127.0.0.1:80"}]})
+        Config.of({"server": [{"base_url": "https://a.example", "listen": "127.0.0.1:80"}]})
         .servers[0]
         .listen,
         PermissionError(errno.EACCES, "Permission denied"),

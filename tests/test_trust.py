@@ -257,7 +257,7 @@ async def test_doctor_tells_the_flaw_at_its_step(
     authority = Authority(Flaws(names_keys=False))
     installed(authority)
     async with byte_server(answer, authority.server_context(tmp_path)) as server:
-        config = ServerConfig.model_validate(
+        config = ServerConfig.of(
             {
                 "base_url": f"https://localhost:{server.port}",
                 "auth": "anonymous",

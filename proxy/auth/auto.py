@@ -275,7 +275,7 @@ def auto(config: ServerConfig, seams: Seams) -> Authenticator:
     """What the server asks for, by the methods that there are."""
 
     def make(method: AuthMethod, probe: Probe) -> Authenticator:
-        return made(method, config.model_copy(update={"auth": method}), replace(seams, probe=probe))
+        return made(method, config.replace(auth=method), replace(seams, probe=probe))
 
     return AutoAuthenticator(config, seams, make)
 

@@ -41,7 +41,7 @@ def _certificate(config: ServerConfig, clock: Clock) -> Certificate:
 
 def _password(config: ServerConfig) -> bytes | None:
     if config.client_certificate_password is not None:
-        return config.client_certificate_password.get_secret_value().encode()
+        return config.client_certificate_password.value.encode()
     if not config.client_certificate_password_file:
         return None
     return read_line(

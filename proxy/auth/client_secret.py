@@ -20,5 +20,5 @@ def client_secret(config: ServerConfig, seams: Seams) -> Authenticator:
 def _secret(config: ServerConfig) -> str:
     """The secret, read anew each time where a file holds it, so that a rotated one needs no restart."""
     if config.client_secret is not None:
-        return config.client_secret.get_secret_value()
+        return config.client_secret.value
     return read_line("client_secret_file", config.client_secret_file, hint=HINT)

@@ -55,7 +55,7 @@ class Gate:
         inner = self.inner.beside(audience, explain) if isinstance(self.inner, Versatile) else None
         if inner is None:
             return None
-        config = self._config.model_copy(update={"audience": audience, "auth": self._method})
+        config = self._config.replace(audience=audience, auth=self._method)
         return Gate(inner, config, self._seams)
 
     async def close(self) -> None:

@@ -49,7 +49,7 @@ def id_token(config: ServerConfig) -> str:
 
 
 def _request_token(config: ServerConfig) -> str:
-    return config.github_token.get_secret_value() if config.github_token is not None else ""
+    return config.github_token.value if config.github_token is not None else ""
 
 
 def _value(response: Response, host: str) -> str:

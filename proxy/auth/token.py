@@ -152,7 +152,7 @@ class TokenAuthenticator:
         if config.token_file:
             self._place = _File(config.token_file, config.audience or str(config.base_url))
         elif config.token is not None:
-            self._place = _Setting(config.token.get_secret_value())
+            self._place = _Setting(config.token.value)
         else:
             raise ConfigError(
                 f'No token is given for {config.base_url}, which the method "token" needs.',

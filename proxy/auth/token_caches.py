@@ -67,7 +67,7 @@ def _in_redis(config: ServerConfig, clock: Clock, kind: Kind) -> Place:
     from .redis_entries import RedisAddress, RedisEntries, require_client  # noqa: PLC0415  few starts need it
 
     if config.token_cache_key is not None:
-        seal = seal_of(config.token_cache_key.get_secret_value(), "token_cache_key")
+        seal = seal_of(config.token_cache_key.value, "token_cache_key")
     else:
         path = config.token_cache_key_file
         try:

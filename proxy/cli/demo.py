@@ -70,7 +70,7 @@ class Demo:
         """Serve until interrupted, with commands to paste."""
         async with self.sandbox:
             self.ca_file.write_bytes(self.sandbox.tenant.ca_pem)
-            config = Config.model_validate({"server": [self.settings(self.listen)]})
+            config = Config.of({"server": [self.settings(self.listen)]})
             await serve(config, announce=self._introduce, seams=terminal_seams())
 
     async def check(self) -> None:
@@ -118,7 +118,7 @@ class Demo:
     async def _start(self, stack: AsyncExitStack, settings: dict[str, object]) -> str:
         person = Person(str(self.ca_file))
         seams = replace(terminal_seams(), browser=person, tell=person.read, attended=True)
-        proxy = Proxy(ServerConfig.model_validate(settings), seams)
+        proxy = Proxy(ServerConfig.of(settings), seams)
         stack.push_async_callback(proxy.stop, 1.0)
         await proxy.start()
         return proxy.url

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import get_args
 
-from pydantic_core import PydanticUndefined
+from msgspec.json import schema
 
-from .settings import SETTINGS, Config, ServerConfig, Setting
+from .reading import Reads
+from .settings import SETTINGS, Setting, plain
 
 JsonObject = dict[str, object]
 
 
 def json_schema() -> JsonObject:
     """The JSON Schema (draft 2020-12) of the TOML file: settings at the top and in `[[server]]` tables."""
-    server = _properties(ServerConfig.model_json_schema())
-    process = _properties(Config.model_json_schema(by_alias=True))
-    tables = process.pop("server")
+    server = {setting.key: _property(setting) for setting in SETTINGS.values() if setting.per_server}
+    process = {setting.key: _property(setting) for setting in SETTINGS.values() if not setting.per_server}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Configuration of fhir-auth-proxy",
@@ -26,30 +27,31 @@ def json_schema() -> JsonObject:
             **process,
             "server": {
                 "type": "array",
-                "description": tables["description"],
+                "description": "One table a server; a key at the top holds for all of them.",
                 "items": {"type": "object", "additionalProperties": False, "properties": server},
             },
         },
     }
 
 
-def _properties(model_schema: Mapping[str, object]) -> dict[str, JsonObject]:
-    properties = model_schema["properties"]
-    if not isinstance(properties, dict):
-        raise TypeError("a model's schema has properties")
-    return {key: _property(schema) for key, schema in properties.items()}
+def _property(setting: Setting) -> JsonObject:
+    described: JsonObject = {"description": setting.description}
+    if setting.is_list:
+        described |= {"type": "array", "items": _value(setting)}
+    else:
+        described |= _value(setting)
+    if setting.default is not None:
+        described["default"] = plain(setting.default)
+    return described
 
 
-def _property(schema: JsonObject) -> JsonObject:
-    """A property without what TOML has not (null), and without titles that repeat the key."""
-    kept = {name: value for name, value in schema.items() if name != "title"}
-    kinds = kept.pop("anyOf", None)
-    if isinstance(kinds, list):
-        del kept["default"]
-        for kind in kinds:
-            if kind != {"type": "null"}:
-                kept |= kind
-    return kept
+def _value(setting: Setting) -> Mapping[str, object]:
+    """The schema of its value; of a list, that of an element."""
+    if setting.choices:
+        return {"type": "string", "enum": list(setting.choices)}
+    marks = get_args(setting.kind)[1:]
+    given = (mark.schema for mark in marks if isinstance(mark, Reads) and mark.schema)
+    return next(given, None) or schema(setting.kind)
 
 
 def settings_table() -> str:
@@ -83,7 +85,7 @@ def describe(setting: Setting) -> str:
 def default_text(setting: Setting) -> str:
     """A setting's default as one would write it; empty where nothing is set."""
     default = setting.default
-    if default is PydanticUndefined or default is None or default in ("", ()):
+    if default is None or default in ("", ()):
         return ""
     if isinstance(default, bool):
         return str(default).lower()

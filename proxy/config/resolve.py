@@ -7,46 +7,22 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
-from types import MappingProxyType
-
-from pydantic import ValidationError
-from pydantic_core import ErrorDetails
+from typing import Any
 
 from ..errors import ConfigError
+from ..model import BaseUrl
 from .checks import ALTERNATIVES, CHECKS
 from .layers import Found, Layer, Values
-from .settings import SETTINGS, Config, Setting
-from .values import ListenAddress
+from .reading import WrongValues
+from .settings import SETTINGS, Config, ServerConfig, Setting
+from .values import MASK, ListenAddress
 
-MASK = "********"
 LONGEST_VALUE = 120
 """Characters of a value that a message quotes: more than any URL that is meant, less than a screen."""
 
 # Stands in for a base URL that is wrong, so that the other settings are looked at all the same; there is no
 # such host (RFC 2606 section 2).
-_ANY_BASE_URL = "https://fhir.invalid"
-
-# What pydantic's error types mean to the reader (https://docs.pydantic.dev/latest/errors/validation_errors/);
-# the words follow the value.
-_PHRASES = MappingProxyType(
-    {
-        "bool_parsing": "is neither true nor false",
-        "bool_type": "is neither true nor false",
-        "finite_number": "is not a finite number",
-        "float_parsing": "is not a number",
-        "float_type": "is not a number",
-        "greater_than": "is not above {gt:g}",
-        "greater_than_equal": "is below {ge:g}",
-        "int_from_float": "is not a whole number",
-        "int_parsing": "is not a whole number",
-        "int_type": "is not a whole number",
-        "less_than_equal": "is above {le:g}",
-        "literal_error": "is not {expected}",
-        "string_type": "is not text",
-        "tuple_type": 'is not a list; write ["..."]',
-        "value_error": "{error}",
-    }
-)
+_ANY_BASE_URL = BaseUrl("https", "fhir.invalid", 443)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,18 +45,18 @@ class Effective:
 
     def process_rows(self) -> Iterator[Row]:
         """The settings of the process."""
-        yield from _rows(self.config.model_dump(mode="json"), self.process_values, per_server=False)
+        yield from _rows(self.config.plain(), self.process_values, per_server=False)
 
     def server_rows(self, number: int) -> Iterator[Row]:
         """The settings of a server, counted from 0."""
-        dumped = self.config.servers[number].model_dump(mode="json")
-        yield from _rows(dumped, self.server_values[number], per_server=True)
+        plain = self.config.servers[number].plain()
+        yield from _rows(plain, self.server_values[number], per_server=True)
 
 
-def _rows(dumped: Mapping[str, object], values: Values, *, per_server: bool) -> Iterator[Row]:
+def _rows(plain: Mapping[str, object], values: Values, *, per_server: bool) -> Iterator[Row]:
     for setting in SETTINGS.values():
         if setting.per_server == per_server:
-            value = dumped[setting.key]
+            value = plain[setting.key]
             shown = None if value is None else _as_text(setting, value)
             source = values[setting.key].source if setting.key in values else "default"
             yield Row(setting.key, shown, source, setting.is_secret)
@@ -171,36 +147,49 @@ def _said_twice(layers: Sequence[Layer], count: int) -> Iterator[str]:
 
 def _validate(process_values: Values, server_values: Sequence[Values]) -> tuple[Config, list[str]]:
     """The configuration, with what is wrong left out of it, and what that is."""
-    servers = [{key: found.value for key, found in values.items()} for values in server_values]
-    document: dict[str, object] = {key: found.value for key, found in process_values.items()}
     problems: list[str] = []
-    wrong: list[set[str]] = [set() for _ in servers]
-    try:
-        config = Config.model_validate({**document, "server": servers})
-    except ValidationError as error:
-        for detail in error.errors(include_url=False):
-            match detail["loc"]:
-                case ("server", int(number), str(key), *_):
-                    label = _label(number, len(servers)) if key not in server_values[number] else ""
-                    problems.append(label + _phrase(key, server_values[number].get(key), detail))
-                    wrong[number].add(key)
-                    servers[number].pop(key, None)
-                case (str(key), *_) if key in process_values:
-                    problems.append(_phrase(key, process_values[key], detail))
-                    document.pop(key, None)
-        right = [{"base_url": _ANY_BASE_URL, **server} for server in servers]
-        config = Config.model_validate({**document, "server": right})
+    servers: list[ServerConfig] = []
+    wrong: list[set[str]] = []
+    for number, values in enumerate(server_values):
+        if "base_url" not in values:
+            problems.append(_label(number, len(server_values)) + _missing(SETTINGS["base_url"]))
+        settings, phrases = _read(values)
+        problems += phrases
+        wrong.append({key for key in ("base_url", *values) if key not in settings})
+        servers.append(ServerConfig(**{"base_url": _ANY_BASE_URL, **settings}))
+    settings, phrases = _read(process_values)
+    config = Config(servers=tuple(servers), **settings)
+    problems += phrases
     problems += _cross_check(config, server_values, wrong)
     return config, problems
 
 
+def _read(values: Values) -> tuple[dict[str, Any], list[str]]:
+    """What is right among the values, as the models hold it, and what is wrong with the others."""
+    settings: dict[str, Any] = {}
+    problems: list[str] = []
+    for key, setting in SETTINGS.items():
+        if key in values:
+            try:
+                settings[key] = setting.read(values[key].value)
+            except WrongValues as error:
+                source = values[key].source
+                problems += (f"{_quote(key, Found(value, source))} {phrase}" for value, phrase in error.wrong)
+    return settings, problems
+
+
+def _missing(setting: Setting) -> str:
+    key = setting.key
+    return f"{key} is not given; name it as {setting.flag}, as {setting.variable}, or as {key} in the file"
+
+
 def _cross_check(config: Config, server_values: Sequence[Values], wrong: Sequence[set[str]]) -> Iterator[str]:
     for number, server in enumerate(config.servers):
-        dumped = server.model_dump(mode="json")
+        plain = server.plain()
         for check in CHECKS:
             if wrong[number].isdisjoint(check.keys) and (phrase := check.find(server)):
                 key = check.keys[0]
-                found = server_values[number].get(key, Found(dumped[key], "default"))
+                found = server_values[number].get(key, Found(plain[key], "default"))
                 yield f"{_label(number, len(config.servers))}{_quote(key, found)} {phrase}"
     listeners = [
         (number, server.listen)
@@ -209,7 +198,7 @@ def _cross_check(config: Config, server_values: Sequence[Values], wrong: Sequenc
     ]
     yield from _same_listener(listeners)
     admin = config.admin_listen
-    if admin is not None and "admin_listen" in config.model_fields_set:
+    if admin is not None and config.wants_admin_listener:
         for number, address in listeners:
             if admin.overlaps(address):
                 yield f'admin_listen = "{admin}" is the listener of server {number + 1}; give it a port of its own'
@@ -226,19 +215,6 @@ def _same_listener(listeners: Sequence[tuple[int, ListenAddress]]) -> Iterator[s
 
 def _label(number: int, count: int) -> str:
     return f"server {number + 1}: " if count > 1 else ""
-
-
-def _phrase(key: str, found: Found | None, detail: ErrorDetails) -> str:
-    if found is None:
-        setting = SETTINGS[key]
-        return (
-            f"{key} is not given; name it as {setting.flag}, as {setting.variable}, or as {key} in the file"
-        )
-    phrase = _PHRASES.get(detail["type"])
-    words = phrase.format(**detail.get("ctx", {})) if phrase else f"is wrong: {detail['msg']}"
-    # One element of a list is wrong, and the list may be long.
-    element = Found(detail["input"], found.source) if len(detail["loc"]) > 3 else found
-    return f"{_quote(key, element)} {words}"
 
 
 def _quote(key: str, found: Found) -> str:

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from ipaddress import IPv6Address
 from typing import Annotated
 
-from pydantic import AfterValidator, Field, PlainSerializer, PlainValidator, WithJsonSchema
+from msgspec import Meta
 
 from ..model import BaseUrl, Interaction, is_loopback
+from .reading import Reads
 
 # A reg-name of RFC 3986 section 3.2.2 without percent-encoding; with underscores, which container names have.
 _HOST_NAME = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9._-]*[A-Za-z0-9_])?")
@@ -27,6 +28,9 @@ _OPERATION = re.compile(r"\$[A-Za-z][A-Za-z0-9-]{0,63}")
 
 ALLOWABLE = tuple(kind.value for kind in Interaction if kind is not Interaction.BATCH)
 """The interactions that `allow` may name; a batch is what its entries are."""
+
+MASK = "********"
+"""What is shown of a secret."""
 
 OFF = "off"
 """What is written for a listener that is not wanted."""
@@ -101,6 +105,19 @@ class ListenAddress:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
+@dataclass(frozen=True, slots=True, repr=False)
+class Secret:
+    """A value that nothing prints."""
+
+    value: str
+
+    def __str__(self) -> str:
+        return MASK
+
+    def __repr__(self) -> str:
+        return f"Secret({MASK!r})"
+
+
 def _read_host(text: str) -> str:
     if text.startswith("[") and text.endswith("]"):
         try:
@@ -118,7 +135,7 @@ def _base_url(value: object) -> BaseUrl:
     if isinstance(value, BaseUrl):
         return value
     if not isinstance(value, str):
-        raise ValueError("is not text")  # noqa: TRY004 - pydantic collects ValueError alone
+        raise ValueError("is not text")  # noqa: TRY004 - what read() hears
     return BaseUrl.parse(value)
 
 
@@ -128,12 +145,20 @@ def _listen(value: object) -> ListenAddress:
     if isinstance(value, int) and not isinstance(value, bool):
         value = str(value)
     if not isinstance(value, str):
-        raise ValueError("is neither text nor a port")  # noqa: TRY004 - pydantic collects ValueError alone
+        raise ValueError("is neither text nor a port")  # noqa: TRY004 - what read() hears
     return ListenAddress.parse(value)
 
 
 def _admin_listen(value: object) -> ListenAddress | None:
-    return None if value is None or value == OFF else _listen(value)
+    return None if value == OFF else _listen(value)
+
+
+def _secret(value: object) -> Secret:
+    if isinstance(value, Secret):
+        return value
+    if not isinstance(value, str):
+        raise ValueError("is not text")  # noqa: TRY004 - what read() hears
+    return Secret(value)
 
 
 def _authority_host(text: str) -> str:
@@ -219,45 +244,47 @@ def _tenant_id(text: str) -> str:
     return text.lower()
 
 
-UrlSetting = Annotated[
-    BaseUrl,
-    PlainValidator(_base_url),
-    PlainSerializer(str),
-    WithJsonSchema({"type": "string", "format": "uri"}),
-]
+_READS_URL = Reads(_base_url, {"type": "string", "format": "uri"})
+UrlSetting = Annotated[BaseUrl, _READS_URL]
+OptionalUrlSetting = Annotated[BaseUrl | None, _READS_URL]
 ListenSetting = Annotated[
     ListenAddress,
-    PlainValidator(_listen),
-    PlainSerializer(str),
-    WithJsonSchema(
+    Reads(
+        _listen,
         {
             "type": ["string", "integer"],
             "examples": ["localhost:8080", "127.0.0.1:0", 8081, "unix:/run/user/1000/fhir/proxy.sock"],
-        }
+        },
     ),
 ]
 AdminListenSetting = Annotated[
     ListenAddress | None,
-    PlainValidator(_admin_listen),
-    PlainSerializer(lambda address: str(address or OFF)),
-    WithJsonSchema({"type": ["string", "integer"], "examples": ["localhost:8079", "0.0.0.0:8079", OFF]}),
+    Reads(
+        _admin_listen,
+        {"type": ["string", "integer"], "examples": ["localhost:8079", "0.0.0.0:8079", OFF]},
+    ),
 ]
-AuthorityHost = Annotated[str, AfterValidator(_authority_host)]
-AllowedInteraction = Annotated[str, AfterValidator(_allowed_interaction)]
-AllowedOrigin = Annotated[str, AfterValidator(_allowed_origin)]
-AllowedHost = Annotated[str, AfterValidator(_allowed_host)]
-StorageAccount = Annotated[str, AfterValidator(_storage_account)]
+SecretSetting = Annotated[
+    Secret | None, Reads(_secret, {"type": "string", "format": "password", "writeOnly": True})
+]
+AuthorityHost = Annotated[str, Reads(_authority_host)]
+AllowedInteraction = Annotated[str, Reads(_allowed_interaction)]
+AllowedOrigin = Annotated[str, Reads(_allowed_origin)]
+AllowedHost = Annotated[str, Reads(_allowed_host)]
+StorageAccount = Annotated[str, Reads(_storage_account)]
 """Host and port of what speaks https; 443 is left out."""
-HttpsUrl = Annotated[str, AfterValidator(_https_url)]
+HttpsUrl = Annotated[str, Reads(_https_url)]
 """A whole address with its query, unlike a base URL."""
 TokenCache = Annotated[
     str,
-    AfterValidator(_token_cache),
-    WithJsonSchema({"type": "string", "pattern": f"^(?:{'|'.join(TOKEN_CACHES)}|rediss?://.+)$"}),
+    Reads(
+        _token_cache,
+        {"type": "string", "pattern": f"^(?:{'|'.join(TOKEN_CACHES)}|rediss?://.+)$"},
+    ),
 ]
-Tenant = Annotated[str, AfterValidator(_tenant)]
-TenantId = Annotated[str, AfterValidator(_tenant_id)]
-Port = Annotated[int, Field(ge=0, le=65535)]
-Connections = Annotated[int, Field(ge=1, le=100_000)]
-Workers = Annotated[int, Field(ge=1, le=256)]
-Seconds = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
+Tenant = Annotated[str, Reads(_tenant)]
+TenantId = Annotated[str, Reads(_tenant_id)]
+Port = Annotated[int, Meta(ge=0, le=65535)]
+Connections = Annotated[int, Meta(ge=1, le=100_000)]
+Workers = Annotated[int, Meta(ge=1, le=256)]
+Seconds = Annotated[float, Meta(gt=0, le=86_400)]

@@ -43,7 +43,7 @@ async def sign_in(state: State) -> tuple[State, Verdict]:
     if obstacle := _obstacle(state):
         return state, obstacle
     # Nobody else waits here: the person gets all the time of a sign-in, and the request with them.
-    patient = config.model_copy(update={"sign_in_wait": config.sign_in_timeout + 1})
+    patient = config.replace(sign_in_wait=config.sign_in_timeout + 1)
     own = authenticator(patient, replace(seams, tell=tell, probe=probe))
     state = replace(state, authenticator=own)
     try:
@@ -163,9 +163,7 @@ def _obstacle(state: State) -> Verdict | None:
 def _servers_tenant(state: State) -> str:
     """The tenant that the server names, whatever is configured; empty where it names none to be trusted."""
     try:
-        named = authority(
-            state.config.model_copy(update={"tenant": "", "authority": None}), state.challenges, secret=False
-        )
+        named = authority(state.config.replace(tenant="", authority=None), state.challenges, secret=False)
     except ProxyError:
         return ""
     return named.tenant if named.discovered else ""

@@ -36,9 +36,7 @@ async def links(state: State) -> tuple[State, Verdict]:
     config = state.config
     if config.rewrite == "off":
         return state, skipped('rewrite = "off" leaves all links as they are')
-    private = config.model_copy(
-        update={"listen": ListenAddress("127.0.0.1", 0), "allow_remote": False, "allowed_hosts": ()}
-    )
+    private = config.replace(listen=ListenAddress("127.0.0.1", 0), allow_remote=False, allowed_hosts=())
     own = state.authenticator or AnonymousAuthenticator()
     async with _running(private, state.seams, own) as proxy:
         local = BaseUrl.parse(proxy.url)
@@ -61,7 +59,7 @@ async def listener(state: State) -> tuple[State, Verdict]:
     """The address for tools is free, or a proxy of ours answers there; either way it refuses foreign names."""
     config = state.config
     # Nobody signs in for this: what is asked is refused before that.
-    anonymous = config.model_copy(update={"auth": "anonymous"})
+    anonymous = config.replace(auth="anonymous")
     try:
         async with _running(anonymous, state.seams, AnonymousAuthenticator()) as proxy:
             where = BaseUrl("http", _reachable(config.listen), BaseUrl.parse(proxy.url).port)

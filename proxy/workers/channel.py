@@ -1,6 +1,6 @@
 """Questions, answers and news between two processes over a socket of their own.
 
-A frame is four bytes of length, the higher first, and a JSON object.
+A frame is four bytes of length, the higher first, and an object of MessagePack.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import socket
 from collections.abc import Awaitable, Callable, Mapping
 from itertools import count
 
-from pydantic_core import from_json, to_json
+from msgspec import msgpack
 
 from ..errors import InternalError, ProxyError, ProxyUnavailable
 from .wire import ErrorWords, Message
@@ -50,7 +50,7 @@ class Channel:
         try:
             while True:
                 length = int.from_bytes(await reader.readexactly(LENGTH_BYTES))
-                self._take(from_json(await reader.readexactly(length)))
+                self._take(msgpack.decode(await reader.readexactly(length)))
         except (asyncio.IncompleteReadError, ConnectionError):
             return
         except (KeyError, ValueError):
@@ -85,7 +85,7 @@ class Channel:
     def _send(self, frame: Message) -> bool:
         if self._writer is None or self._writer.is_closing():
             return False
-        body = to_json(frame, inf_nan_mode="constants")
+        body = msgpack.encode(frame)
         self._writer.write(len(body).to_bytes(LENGTH_BYTES) + body)
         return True
 
@@ -105,7 +105,7 @@ class Channel:
             return  # Whoever asked has gone.
         match answer:
             case {"error": dict(error)}:
-                waiting.set_exception(ErrorWords.model_validate(error).read())
+                waiting.set_exception(ErrorWords.heard(error).read())
             case {"message": dict(message)}:
                 waiting.set_result(message)
 
@@ -113,7 +113,7 @@ class Channel:
         try:
             answer = {"message": await self._answers[name](message)}
         except ProxyError as error:
-            answer = {"error": ErrorWords.of(error).model_dump()}
+            answer = {"error": ErrorWords.of(error).plain()}
         self._send({"answers": number, **answer})
 
     def _answered(self, answering: asyncio.Task[None], number: int) -> None:
@@ -121,4 +121,4 @@ class Channel:
         if not answering.cancelled() and (fault := answering.exception()) is not None:
             logger.error("A question of another process of the proxy has no answer.", exc_info=fault)
             error = InternalError("The proxy has failed; its log says where.")
-            self._send({"answers": number, "error": ErrorWords.of(error).model_dump()})
+            self._send({"answers": number, "error": ErrorWords.of(error).plain()})

@@ -73,7 +73,7 @@ class Hired:
                 sign_in.share()
                 self._sign_ins[number] = sign_in
                 self._watches[number] = sign_in.watch
-        await self.channel.ask("settings", settings.model_dump())
+        await self.channel.ask("settings", settings.plain())
 
     async def run(self) -> str:
         """Answer it until it ends; how it has ended, in words."""
@@ -99,7 +99,7 @@ class Hired:
             self.process.kill()
 
     async def _credentials(self, message: Message) -> Message:
-        question = CredentialsQuestion.model_validate(message)
+        question = CredentialsQuestion.heard(message)
         sign_in = self._sign_ins.get(question.sign_in)
         if sign_in is None:
             raise ProxyUnavailable("The proxy is stopping")
@@ -109,14 +109,14 @@ class Hired:
         return CredentialsAnswer(
             authorization=None if credentials is None else credentials.authorization.decode("latin-1"),
             seconds=COPY_SECONDS if math.isnan(left) else min(COPY_SECONDS, left),
-        ).model_dump()
+        ).plain()
 
     def _finished(self, message: Message) -> None:
-        for exchange in FinishedBatch.model_validate(message).exchanges:
+        for exchange in FinishedBatch.heard(message).exchanges:
             self._watches[exchange.sign_in].finished(exchange.read())
 
     def _left(self, message: Message) -> None:
-        self._release(Left.model_validate(message).sign_in)
+        self._release(Left.heard(message).sign_in)
 
     def _release(self, number: int) -> None:
         sign_in = self._sign_ins.pop(number, None)

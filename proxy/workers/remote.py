@@ -48,10 +48,10 @@ class RemoteAuthenticator:
         if self._is_closed:
             raise ProxyUnavailable("The proxy is stopping")
         question = CredentialsQuestion.of(self._sign_in, rejected, for_storage=self._for_storage)
-        waiting = self._channel.ask("credentials", question.model_dump())
+        waiting = self._channel.ask("credentials", question.plain())
         self._waiting.add(waiting)
         try:
-            answer = CredentialsAnswer.model_validate(await waiting)
+            answer = CredentialsAnswer.heard(await waiting)
         finally:
             self._waiting.discard(waiting)
         self._copy = _Copy(self._read(answer.authorization), self._clock.time(), answer.seconds)
@@ -70,7 +70,7 @@ class RemoteAuthenticator:
             if not waiting.done():
                 waiting.set_exception(ProxyUnavailable("The proxy is stopping"))
         if not self._for_storage:
-            self._channel.tell("left", Left(sign_in=self._sign_in).model_dump())
+            self._channel.tell("left", Left(sign_in=self._sign_in).plain())
 
     def _is_good(self, copy: _Copy) -> bool:
         """Whether it may be used unasked; a clock that was set back makes it one of the future."""
@@ -100,7 +100,7 @@ class Outbox:
     def send(self) -> None:
         """Send what there is."""
         if self._exchanges:
-            self._channel.tell("finished", FinishedBatch(exchanges=self._exchanges).model_dump())
+            self._channel.tell("finished", FinishedBatch(exchanges=self._exchanges).plain())
             self._exchanges = []
 
 

@@ -211,7 +211,7 @@ class Workers:
         levels = []
         for answer in answers:
             if answer.done() and not answer.exception():
-                levels += LevelsAnswer.model_validate(answer.result()).levels
+                levels += LevelsAnswer.heard(answer.result()).levels
             answer.cancel()
         self._metrics.tidy()  # What runs at servers that have been left may be over by now.
         for held in self._doors:

@@ -1,11 +1,12 @@
-"""Values as they pass between supervisor and worker, in JSON."""
+"""Values as they pass between supervisor and worker: plain ones, which the channel packs."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from types import MappingProxyType
+from typing import Self
 
-from pydantic import BaseModel, ConfigDict
+from msgspec import Struct, convert, to_builtins
 
 from .. import errors
 from ..config import Config, ListenAddress, ServerConfig
@@ -32,12 +33,19 @@ SUPERVISORS = frozenset({"admin_listen", "workers"})
 """Settings of the process that are not for workers."""
 
 
-class _Words(BaseModel):
-    # Built when first needed: a proxy without workers needs none of them.
-    model_config = ConfigDict(frozen=True, hide_input_in_errors=True, defer_build=True)
+class _Words(Struct, frozen=True):
+    def plain(self) -> Message:
+        """These words as plain values."""
+        message: Message = to_builtins(self)
+        return message
+
+    @classmethod
+    def heard(cls, message: object) -> Self:
+        """The words of a message; raises msgspec.ValidationError, a ValueError, where they are others."""
+        return convert(message, cls)
 
 
-class ErrorWords(_Words):
+class ErrorWords(_Words, frozen=True):
     """A ProxyError."""
 
     kind: str
@@ -58,7 +66,7 @@ class ErrorWords(_Words):
         return kind(self.message, hint=self.hint, retry_after=self.retry_after)
 
 
-class FinishedWords(_Words):
+class FinishedWords(_Words, frozen=True):
     """A FinishedExchange, with the sign-in that it was of."""
 
     sign_in: int
@@ -114,27 +122,27 @@ class FinishedWords(_Words):
         )
 
 
-class FinishedBatch(_Words):
+class FinishedBatch(_Words, frozen=True):
     """Exchanges that are over since the last time."""
 
     exchanges: list[FinishedWords]
 
 
-class ChallengeWords(_Words):
+class ChallengeWords(_Words, frozen=True):
     """A Challenge."""
 
     scheme: str
     parameters: dict[str, str]
 
 
-class CredentialsQuestion(_Words):
+class CredentialsQuestion(_Words, frozen=True):
     """What a worker needs credentials for; `refused` are some that the server has refused."""
 
     sign_in: int
     for_storage: bool
     is_rejected: bool = False
     refused: str | None = None
-    challenges: list[ChallengeWords] = []
+    challenges: tuple[ChallengeWords, ...] = ()
 
     @classmethod
     def of(cls, sign_in: int, rejected: Rejection | None, *, for_storage: bool) -> CredentialsQuestion:
@@ -145,11 +153,11 @@ class CredentialsQuestion(_Words):
             sign_in=sign_in,
             for_storage=for_storage,
             is_rejected=True,
-            refused=rejected.credentials and rejected.credentials.authorization.decode("latin-1"),
-            challenges=[
+            refused=rejected.credentials.authorization.decode("latin-1") if rejected.credentials else None,
+            challenges=tuple(
                 ChallengeWords(scheme=challenge.scheme, parameters=dict(challenge.parameters))
                 for challenge in rejected.challenges
-            ],
+            ),
         )
 
     @property
@@ -165,20 +173,20 @@ class CredentialsQuestion(_Words):
         )
 
 
-class CredentialsAnswer(_Words):
+class CredentialsAnswer(_Words, frozen=True):
     """Credentials, None for a server that takes requests without any, and how long they may be used unasked."""
 
     authorization: str | None
     seconds: float
 
 
-class Left(_Words):
+class Left(_Words, frozen=True):
     """A sign-in that a worker needs no more."""
 
     sign_in: int
 
 
-class Level(_Words):
+class Level(_Words, frozen=True):
     """What is open at one listener of a worker, as `admin.levels` shows it."""
 
     listen: str
@@ -188,20 +196,20 @@ class Level(_Words):
     concurrency_limit: float
 
 
-class LevelsAnswer(_Words):
+class LevelsAnswer(_Words, frozen=True):
     """Every listener's."""
 
     levels: list[Level]
 
 
-class ServerPart(_Words):
+class ServerPart(_Words, frozen=True):
     """One server for a worker: its settings and the number of its sign-in."""
 
     settings: dict[str, object]
     sign_in: int
 
 
-class Settings(_Words):
+class Settings(_Words, frozen=True):
     """All that a worker serves by."""
 
     servers: list[ServerPart]
@@ -215,14 +223,14 @@ class Settings(_Words):
                 ServerPart(settings=_server_settings(server, listen), sign_in=sign_in)
                 for server, listen, sign_in in servers
             ],
-            process=config.model_dump(mode="json", exclude={"servers", *SUPERVISORS}),
+            process=_without(config.plain(), {"servers", *SUPERVISORS}),
         )
 
     @property
     def config(self) -> Config:
         """The configuration of the worker."""
         servers = [server.settings for server in self.servers]
-        return Config.model_validate({**self.process, "server": servers})
+        return Config.of({**self.process, "server": servers})
 
     @property
     def sign_ins(self) -> dict[str, int]:
@@ -231,6 +239,9 @@ class Settings(_Words):
 
 
 def _server_settings(server: ServerConfig, listen: ListenAddress) -> dict[str, object]:
-    settings = server.model_dump(mode="json", exclude=set(SIGN_IN_SECRETS))
-    key = server.key and server.key.get_secret_value()
-    return settings | {"listen": str(listen), "key": key}
+    settings = _without(server.plain(), SIGN_IN_SECRETS)
+    return settings | {"listen": str(listen), "key": server.key and server.key.value}
+
+
+def _without(settings: Mapping[str, object], keys: Container[str]) -> dict[str, object]:
+    return {key: value for key, value in settings.items() if key not in keys}

@@ -62,7 +62,7 @@ class _Worker:
 
     async def _take_settings(self, message: Message) -> Message:
         async with self.one:
-            await self._serve_by(Settings.model_validate(message))
+            await self._serve_by(Settings.heard(message))
         return {}
 
     async def _serve_by(self, settings: Settings) -> None:
@@ -101,7 +101,7 @@ class _Worker:
                 )
                 for proxy in (self.servers.proxies if self.servers else ())
             ]
-        ).model_dump()
+        ).plain()
 
     async def _drain(self, _: Message) -> Message:
         await self._stop()

@@ -45,7 +45,7 @@ async def operated(
     metrics, stopped = Metrics(), asyncio.Event()
     admin = AdminListener(metrics, stopped.set)
     seams = replace(seams or unattended(), page=lambda: admin.page_of(1))
-    proxy = Proxy(ServerConfig.model_validate(config), seams, metrics=metrics)
+    proxy = Proxy(ServerConfig.of(config), seams, metrics=metrics)
     admin.watches = [proxy.watch]
     bound = socket.create_server(("127.0.0.1", admin_port))
     try:

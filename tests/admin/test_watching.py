@@ -86,7 +86,7 @@ class World:
         self.clock = FakeClock()
         self.sign_in = FakeSignIn(gives)
         self.server = FakeServer(status)
-        config = ServerConfig.model_validate({"base_url": SERVER, "auth": auth, **settings})
+        config = ServerConfig.of({"base_url": SERVER, "auth": auth, **settings})
         seams = Seams(self.clock, NoBrowser(), lambda line: None, attended, self.server)
         self.watch = ServerWatch(config, self.sign_in, seams)
         self.watch.local_url = "http://localhost:8080"

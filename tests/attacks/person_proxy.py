@@ -116,7 +116,7 @@ async def main(settings: dict[str, object]) -> None:
     """Run until stdin ends."""
     clock = FakeClock(time.time())
     seams = Seams(clock, PrintingBrowser(), lambda text: say(told=text), attended=True)
-    proxy = Proxy(ServerConfig.model_validate(settings), seams)
+    proxy = Proxy(ServerConfig.of(settings), seams)
     await proxy.start()
     say(url=proxy.url)
     while await asyncio.to_thread(sys.stdin.readline):

@@ -81,7 +81,7 @@ def held_by_the_system() -> tuple[int, int]:
 async def main(settings: dict[str, object]) -> None:
     """Run until stdin ends."""
     logging.disable()
-    proxy = Proxy(ServerConfig.model_validate(settings), unattended())
+    proxy = Proxy(ServerConfig.of(settings), unattended())
     await proxy.start()
     print(proxy.url, flush=True)  # noqa: T201
     while await asyncio.to_thread(sys.stdin.readline):

@@ -22,7 +22,7 @@ REMOTE = ["0.0.0.0:8080", "[::]:8080", "192.0.2.1:8080", "fhir-proxy.example:808
     "settings", [{}, {"allow_remote": True}, {"allowed_hosts": ("fhir-proxy",)}], ids=repr
 )
 def test_listener_beyond_this_machine_has_to_be_meant_twice(listen: str, settings: dict[str, object]) -> None:
-    config = ServerConfig.model_validate({"base_url": "https://fhir.example", "listen": listen, **settings})
+    config = ServerConfig.of({"base_url": "https://fhir.example", "listen": listen, **settings})
 
     assert [check.keys[0] for check in CHECKS if check.find(config)] == ["listen"]
 

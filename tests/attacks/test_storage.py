@@ -93,7 +93,7 @@ async def ground(folder: Path, storage: bytes = OK, fhir: bytes = OK) -> AsyncIt
         byte_server(at_storage, CERTIFICATES.server_context()) as storage_server,
     ):
         account = f"localhost:{storage_server.port}"
-        config = ServerConfig.model_validate(
+        config = ServerConfig.of(
             {
                 "base_url": f"http://127.0.0.1:{fhir_server.port}",
                 "listen": "127.0.0.1:0",

@@ -100,7 +100,7 @@ async def app_settings(tenant: Tenant, ca_bundle: str) -> Settings:
             "client_secret": SECRET,
             "ca_bundle": ca_bundle,
         }
-        return ServerConfig.model_validate({**given, **changes})
+        return ServerConfig.of({**given, **changes})
 
     return settings
 
@@ -117,7 +117,7 @@ async def person_settings(tenant: Tenant, ca_bundle: str) -> Settings:
             "ca_bundle": ca_bundle,
             "token_cache": "none",
         }
-        return ServerConfig.model_validate({**given, **changes})
+        return ServerConfig.of({**given, **changes})
 
     return settings
 

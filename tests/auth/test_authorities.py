@@ -22,7 +22,7 @@ FHIR = "https://ws-fhir.fhir.azurehealthcareapis"
 
 
 def config(**settings: object) -> ServerConfig:
-    return ServerConfig.model_validate({"base_url": "https://fhir.example", **settings})
+    return ServerConfig.of({"base_url": "https://fhir.example", **settings})
 
 
 def bearer(authorization_uri: str = "", **parameters: str) -> tuple[Challenge, ...]:

@@ -92,7 +92,7 @@ class Rig:
         self.lines: list[str] = []
         self.methods: list[FakeMethod] = []
         self.probes: list[Probe] = []
-        config = ServerConfig.model_validate({"base_url": "https://fhir.example", **settings})
+        config = ServerConfig.of({"base_url": "https://fhir.example", **settings})
         seams = Seams(self.clock, FakeBrowser(), self.lines.append, attended, self.server.probe)
         self.auto = AutoAuthenticator(config, seams, self.make)
 
@@ -462,7 +462,7 @@ async def test_fhir_server_that_knows_no_patients_is_an_open_one(status: int) ->
     told: list[str] = []
     seams = Seams(FakeClock(), FakeBrowser(), told.append, attended=False, probe=server.probe)
     auto = AutoAuthenticator(
-        ServerConfig.model_validate({"base_url": "https://tx.example"}),
+        ServerConfig.of({"base_url": "https://tx.example"}),
         seams,
         lambda method, _: FakeMethod(method),
     )

@@ -32,7 +32,7 @@ from proxy.rules.rejections import refused_after_sign_in
 
 from ..fakes.clock import FakeClock
 
-EXPLAIN = partial(refused_after_sign_in, ServerConfig.model_validate({"base_url": "https://fhir.example"}))
+EXPLAIN = partial(refused_after_sign_in, ServerConfig.of({"base_url": "https://fhir.example"}))
 
 HOUR = 3600.0
 

@@ -151,11 +151,9 @@ async def test_tokens_made_elsewhere_are_of_the_account_that_the_settings_name(
     credentials = bearer(**PERSON)
     settings = given(credentials.authorization.partition(b" ")[2].decode())
     method = "auto" if auth == "auto" else next(iter(settings))
-    config = ServerConfig.model_validate(
-        {"base_url": BASE_URL, "auth": method, "account": PERSON["upn"], **settings}
-    )
+    config = ServerConfig.of({"base_url": BASE_URL, "auth": method, "account": PERSON["upn"], **settings})
     welcome = authenticator(config, seams)
-    other = authenticator(config.model_copy(update={"account": "mary@clinic.example"}), seams)
+    other = authenticator(config.replace(account="mary@clinic.example"), seams)
     for _ in range(2):
         with pytest.raises(AuthenticationFailed, match=r"mary@clinic\.example is the account to use"):
             await other.credentials()

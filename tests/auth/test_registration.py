@@ -13,7 +13,7 @@ TENANT = "0c11a1c0-5a3d-4b0c-8000-000000000001"
 
 
 def settings(**given: object) -> ServerConfig:
-    return ServerConfig.model_validate({"base_url": "https://fhir.example", **given})
+    return ServerConfig.of({"base_url": "https://fhir.example", **given})
 
 
 @pytest.mark.parametrize(

@@ -158,7 +158,7 @@ class Nobody:
 async def renew(settings, times):
     for _ in range(times):
         seams = Seams(SystemClock(), Nobody(), lambda line: None, attended=True, probe=unasked)
-        signing = authenticator(ServerConfig.model_validate(settings), seams)
+        signing = authenticator(ServerConfig.of(settings), seams)
         await signing.credentials()
         await signing.close()
 

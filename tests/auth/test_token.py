@@ -57,12 +57,12 @@ def file(tmp_path: Path) -> Path:
 
 def of_file(file: Path, clock: FakeClock, **settings: object) -> TokenAuthenticator:
     config = {"base_url": "https://fhir.example", "auth": "token", "token_file": str(file), **settings}
-    return TokenAuthenticator(ServerConfig.model_validate(config), clock)
+    return TokenAuthenticator(ServerConfig.of(config), clock)
 
 
 def of_setting(token: str, clock: FakeClock) -> TokenAuthenticator:
     config = {"base_url": "https://fhir.example", "auth": "token", "token": token}
-    return TokenAuthenticator(ServerConfig.model_validate(config), clock)
+    return TokenAuthenticator(ServerConfig.of(config), clock)
 
 
 def put(file: Path, content: str | bytes) -> None:
@@ -384,7 +384,7 @@ def test_unusable_setting_is_a_configuration_error(text: str, clock: FakeClock) 
 
 def test_method_needs_a_token(clock: FakeClock) -> None:
     with pytest.raises(ConfigError, match="needs") as caught:
-        TokenAuthenticator(ServerConfig.model_validate({"base_url": "https://fhir.example"}), clock)
+        TokenAuthenticator(ServerConfig.of({"base_url": "https://fhir.example"}), clock)
 
     assert "--token-file" in caught.value.hint
 

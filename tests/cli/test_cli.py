@@ -14,7 +14,7 @@ from proxy.cli import COMMANDS, Failure, commands
 from proxy.errors import ConfigError, UpstreamUnreachable
 
 ROOT = Path(__file__).parents[2]
-HEAVY = ("aiohttp", "asyncio", "cryptography", "msal", "pydantic", "requests", "rich")
+HEAVY = ("aiohttp", "asyncio", "cryptography", "msal", "msgspec", "requests", "rich")
 
 # What a service manager may leave out.
 ENVIRONMENT = {name: value for name, value in os.environ.items() if name not in {"HOME", "USERPROFILE"}}

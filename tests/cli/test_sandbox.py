@@ -38,7 +38,7 @@ async def test_printed_settings_lead_a_proxy_in(tmp_path: Path) -> None:
     async with asyncio.timeout(60):
         lines = [(await process.stdout.readline()).decode() for _ in range(6)]
         settings = dict(shlex.split(line)[0].split("=", 1) for line in lines)
-        config = ServerConfig.model_validate(
+        config = ServerConfig.of(
             {
                 "base_url": settings["FHIR_AUTH_PROXY_BASE_URL"],
                 "authority": settings["FHIR_AUTH_PROXY_AUTHORITY"],

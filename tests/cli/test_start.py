@@ -14,7 +14,7 @@ from proxy.config import ServerConfig
 from proxy.server import Proxy
 
 async def main():
-    config = ServerConfig.model_validate({
+    config = ServerConfig.of({
         "base_url": "https://fhir.example/r4", "listen": "127.0.0.1:0", "auth": "client-secret",
         "tenant": "contoso.example", "client_id": "b0c7c0de-0000-4000-8000-000000000001", "client_secret": "s",
     })

@@ -178,7 +178,7 @@ class World:
             "client_secret": SECRET,
             **changes,
         }
-        proxy = Proxy(ServerConfig.model_validate(settings), terminal_seams())
+        proxy = Proxy(ServerConfig.of(settings), terminal_seams())
         self._stack.push_async_callback(proxy.stop, 1.0)
         await proxy.start()
         ways = {PROXY: proxy.url, PLAIN: plain.origin + base.path}

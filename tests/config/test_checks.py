@@ -11,6 +11,6 @@ def test_checks_and_alternatives_name_settings_of_a_server() -> None:
 
 
 def test_plain_server_passes_every_check() -> None:
-    server = ServerConfig(base_url="https://fhir.example.org/r4")
+    server = ServerConfig.of({"base_url": "https://fhir.example.org/r4"})
 
     assert [None] * len(CHECKS) == [check.find(server) for check in CHECKS]

@@ -19,7 +19,7 @@ def challenge(audience: str, host: str = "login.microsoftonline.com", **more: st
 
 
 def state(base_url: str, *challenges: Challenge, software: str = "", **settings: object) -> State:
-    config = ServerConfig.model_validate({"base_url": base_url, **settings})
+    config = ServerConfig.of({"base_url": base_url, **settings})
     return State(config, unattended(), challenges=challenges, software=software)
 
 

@@ -56,7 +56,7 @@ async def test_all_is_well_over_tls(tmp_path: Path) -> None:
 
 async def test_open_server_needs_nobody() -> None:
     async with settled(Sandbox(patients=3, is_open=True)) as sandbox:
-        config = ServerConfig.model_validate({"base_url": sandbox.fhir.base_url, "listen": "127.0.0.1:0"})
+        config = ServerConfig.of({"base_url": sandbox.fhir.base_url, "listen": "127.0.0.1:0"})
         walk = await walked(config)
 
     assert walk.statuses() == {"token": SKIPPED}
@@ -254,7 +254,7 @@ def bundle(authority: trustme.CA, tmp_path: Path) -> str:
 async def test_certificate_that_ends_soon_is_remarked(authority: trustme.CA, bundle: str) -> None:
     leaf = authority.issue_cert("localhost", not_after=datetime.now(UTC) + timedelta(days=3))
     async with server_with(leaf) as server:
-        walk = await walked(anonymous(server.base_url).model_copy(update={"ca_bundle": bundle}))
+        walk = await walked(anonymous(server.base_url).replace(ca_bundle=bundle))
 
     assert walk.statuses() == {"tls": WARNING, "token": SKIPPED}
     assert "days" in walk["tls"].verdict.cause
@@ -273,7 +273,7 @@ async def test_certificate_that_does_not_hold_is_shown_with_the_reason(
     identities = made["identities"]
     others = {name: value for name, value in made.items() if name != "identities"}
     async with server_with(authority.issue_cert(*identities, **others)) as server:  # type: ignore[misc,arg-type]
-        walk = await walked(anonymous(server.base_url).model_copy(update={"ca_bundle": bundle}))
+        walk = await walked(anonymous(server.base_url).replace(ca_bundle=bundle))
 
     assert (walk["tls"].verdict.status, walk.report.exit_status) == (FAILED, 12)
     assert fix in walk["tls"].verdict.fix
@@ -296,7 +296,7 @@ async def test_bundle_that_cannot_be_read_fails_the_configuration_and_tls(tmp_pa
 async def test_what_is_no_fhir_server_is_told_at_metadata() -> None:
     async with settled(Sandbox(patients=1, is_open=True)) as sandbox:
         elsewhere = f"{sandbox.fhir.base_url}/nothing/here"
-        walk = await walked(ServerConfig.model_validate({"base_url": elsewhere, "listen": "127.0.0.1:0"}))
+        walk = await walked(ServerConfig.of({"base_url": elsewhere, "listen": "127.0.0.1:0"}))
 
     assert (walk["metadata"].verdict.status, walk.report.exit_status) == (FAILED, 13)
     assert "path" in walk["metadata"].verdict.fix
@@ -371,7 +371,7 @@ async def test_links_are_not_looked_at_where_they_are_not_mapped(sandbox: Sandbo
 async def test_clock_that_is_off_is_told(seconds: float, status: Status, direction: str) -> None:
     clock = FakeClock(datetime.now(UTC).timestamp() + seconds)
     async with settled(Sandbox(patients=3, is_open=True)) as sandbox:
-        config = ServerConfig.model_validate({"base_url": sandbox.fhir.base_url, "listen": "127.0.0.1:0"})
+        config = ServerConfig.of({"base_url": sandbox.fhir.base_url, "listen": "127.0.0.1:0"})
         walk = await walked(config, replace(unattended(), clock=clock))
 
     assert status is walk["clock"].verdict.status

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from aiohttp import ClientSession
 
+from proxy.config.settings import SETTINGS
 from proxy.sandbox import Sandbox
 from proxy.sandbox.tenant import Refusal
 
@@ -38,7 +39,11 @@ async def test_page_has_the_words_of_the_doctor(
             sandbox.tenant.faults.always(Refusal(code))
         config = app(sandbox, tmp_path, **changes)
         verdict = (await walked(config))[step].verdict
-        settings = {key: getattr(config, key) for key in config.model_fields_set - {"base_url", "listen"}}
+        settings = {
+            key: getattr(config, key)
+            for key, setting in SETTINGS.items()
+            if setting.per_server and key not in {"base_url", "listen"}
+        }
         async with operated(str(config.base_url), **settings) as running, ClientSession() as person:
             async with person.get(f"{running.url}/") as answer:
                 words = " ".join(Read(await answer.text()).words.split())

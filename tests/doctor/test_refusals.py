@@ -82,7 +82,7 @@ async def tenant(certificates: CertificateAuthority) -> AsyncIterator[Tenant]:
 def settings(tenant: Tenant, folder: Path) -> ServerConfig:
     ca_file = folder / "ca.pem"
     ca_file.write_bytes(tenant.ca_pem)
-    return ServerConfig.model_validate(
+    return ServerConfig.of(
         {
             "base_url": BASE_URL,
             "auth": "client-secret",

@@ -48,7 +48,7 @@ async def test_every_account_that_cannot_be_reached_is_named(sandbox: Sandbox, t
 
 async def test_certificate_that_is_not_trusted_is_told(sandbox: Sandbox, tmp_path: Path) -> None:
     config = app(sandbox, tmp_path, export_storage=[host(sandbox)])
-    verdict = (await walked(config.model_copy(update={"ca_bundle": ""})))["storage"].verdict
+    verdict = (await walked(config.replace(ca_bundle="")))["storage"].verdict
 
     assert FAILED == verdict.status
     assert "certificate" in verdict.cause
@@ -68,7 +68,7 @@ async def test_token_for_storage_that_cannot_be_had_is_told(tmp_path: Path) -> N
 async def test_server_that_nobody_signs_in_to_gives_no_token_for_storage(tmp_path: Path) -> None:
     async with settled(Sandbox(patients=1, is_open=True, has_storage=True)) as sandbox:
         config = app(sandbox, tmp_path, export_storage=[host(sandbox)])
-        walk = await walked(config.model_copy(update={"auth": "anonymous"}))
+        walk = await walked(config.replace(auth="anonymous"))
 
     assert SKIPPED == walk["storage"].verdict.status
     assert "nobody has signed in" in walk["storage"].verdict.cause

@@ -56,7 +56,7 @@ def app(sandbox: Sandbox, folder: Path, **settings: object) -> ServerConfig:
     """The settings of an application that signs in to the sandbox."""
     ca_file = folder / "ca.pem"
     ca_file.write_bytes(sandbox.tenant.ca_pem)
-    return ServerConfig.model_validate(
+    return ServerConfig.of(
         {
             "base_url": sandbox.fhir.base_url,
             "listen": "127.0.0.1:0",
@@ -71,7 +71,7 @@ def app(sandbox: Sandbox, folder: Path, **settings: object) -> ServerConfig:
 
 
 def anonymous(base_url: str) -> ServerConfig:
-    return ServerConfig.model_validate({"base_url": base_url, "listen": "127.0.0.1:0", "auth": "anonymous"})
+    return ServerConfig.of({"base_url": base_url, "listen": "127.0.0.1:0", "auth": "anonymous"})
 
 
 async def walked(config: ServerConfig, seams: Seams | None = None) -> Walk:

@@ -22,7 +22,7 @@ def unheard(line: str) -> None:
 
 
 async def main(authority: str, ca_bundle: str, redis_url: str, key: str, count: str) -> None:
-    config = ServerConfig.model_validate(
+    config = ServerConfig.of(
         {
             "base_url": BASE_URL,
             "authority": authority,

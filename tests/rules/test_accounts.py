@@ -25,7 +25,7 @@ APP = Account("5e1271ce", HERE, HERE, is_app=True)
 
 
 def config(**settings: object) -> ServerConfig:
-    return ServerConfig.model_validate({"base_url": BASE, **settings})
+    return ServerConfig.of({"base_url": BASE, **settings})
 
 
 PERSON = {"tid": HERE, "scp": "user_impersonation", "upn": "a@b.example"}

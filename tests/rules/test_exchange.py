@@ -28,7 +28,7 @@ def exchange(
     base_url: str = "https://fhir.example/r4",
     **settings: object,
 ) -> Exchange:
-    config = ServerConfig.model_validate({"base_url": base_url, **settings})
+    config = ServerConfig.of({"base_url": base_url, **settings})
     head = RequestHead(method, target.encode(), Fields.of([("Host", "localhost:8080"), *fields]), body_exists)
     return Exchange(head, ServerRules(config, Listener.of("localhost", 8080)))
 
@@ -57,9 +57,7 @@ LOCAL = b'{"fullUrl":"http://localhost:8080/Patient/1"}'
 
 
 def test_guards_run_first() -> None:
-    rules = ServerRules(
-        ServerConfig.model_validate({"base_url": "https://fhir.example"}), Listener.of("localhost", 8080)
-    )
+    rules = ServerRules(ServerConfig.of({"base_url": "https://fhir.example"}), Listener.of("localhost", 8080))
     with pytest.raises(Misdirected):
         Exchange(RequestHead("GET", b"/Patient", Fields.of([("Host", "evil.example")])), rules)
 

@@ -32,7 +32,7 @@ def test_no_other_scheme_asks_for_scopes() -> None:
 
 
 def test_refusal_of_a_new_token_names_the_scopes() -> None:
-    config = ServerConfig.model_validate({"base_url": "https://fhir.example"})
+    config = ServerConfig.of({"base_url": "https://fhir.example"})
     challenge = Challenge("bearer", {"error": "insufficient_scope", "scope": "patient/*.read"})
 
     assert "patient/*.read" in refused_after_sign_in(config, [challenge]).hint

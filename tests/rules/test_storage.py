@@ -16,7 +16,7 @@ TOKEN = Credentials(b"Bearer x", for_storage=True)
 
 
 def begun(target: str, accounts: tuple[str, ...] = (ACCOUNT,), **fields: str) -> Exchange:
-    config = ServerConfig.model_validate({"base_url": "https://fhir.example/r4", "export_storage": accounts})
+    config = ServerConfig.of({"base_url": "https://fhir.example/r4", "export_storage": accounts})
     head = RequestHead("GET", target.encode(), Fields.of([("Host", "localhost:8080"), *fields.items()]))
     return exchange_of(head, ServerRules(config, Listener.of("localhost", 8080)))
 

@@ -28,7 +28,7 @@ GOOD = {
 
 
 def config(**changes: object) -> ServerConfig:
-    return ServerConfig.model_validate({"base_url": BASE, **changes})
+    return ServerConfig.of({"base_url": BASE, **changes})
 
 
 def jwt(payload: bytes) -> str:

@@ -30,7 +30,7 @@ async def program(
 ) -> AsyncIterator[Servers]:
     """It runs, and has delivered its traces at the end."""
     given = [{"listen": "127.0.0.1:0", "auth": "anonymous", **server} for server in servers]
-    config = Config.model_validate({"server": given, "traces": "otlp", **process})
+    config = Config.of({"server": given, "traces": "otlp", **process})
     running = servers_of(config)
     cut = asyncio.Event()
     if stop_cut:

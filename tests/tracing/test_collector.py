@@ -224,9 +224,7 @@ async def test_collector_is_trusted_as_the_system_trusts(
     assert [] == log.lines
 
 
-TRACED = Config.model_validate(
-    {"server": [{"base_url": "https://fhir.example", "auth": "anonymous"}], "traces": "otlp"}
-)
+TRACED = Config.of({"server": [{"base_url": "https://fhir.example", "auth": "anonymous"}], "traces": "otlp"})
 
 
 @pytest.mark.parametrize(
@@ -262,10 +260,10 @@ def test_missing_extra_is_explained(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_missing_extra_is_told_with_what_else_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules, "proxy.tracing.collector", raising=False)
     monkeypatch.setitem(sys.modules, "opentelemetry.sdk.trace", None)
-    server = TRACED.servers[0].model_copy(update={"ca_bundle": "/nowhere/ca"})
+    server = TRACED.servers[0].replace(ca_bundle="/nowhere/ca")
 
     with pytest.raises(ConfigError, match=r"(?s)OpenTelemetry.*/nowhere/ca"):
-        servers_of(TRACED.model_copy(update={"servers": (server,)}))
+        servers_of(TRACED.replace(servers=(server,)))
 
 
 def test_nothing_of_opentelemetry_is_imported_where_nobody_asks_for_traces() -> None:

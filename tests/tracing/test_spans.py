@@ -12,6 +12,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from opentelemetry.trace import get_current_span
 
+from proxy.config import ServerConfig
 from proxy.model import Fields
 from proxy.sandbox import Sandbox
 from proxy.sandbox.fhir.faults import RejectToken
@@ -388,15 +389,11 @@ async def test_no_token_and_no_account_reaches_the_collector(
 async def test_settings_that_change_are_traced_alike(tool: ClientSession, collector: Collector) -> None:
     async with byte_server(Answering()) as one, byte_server(Answering()) as two:
         async with program(base(one.port)) as running:
-            changed = running.config.model_copy(
-                update={
-                    "servers": (
-                        running.config.servers[0].model_copy(update={"policy": "read-only"}),
-                        running.config.servers[0].model_validate(
-                            {**base(two.port), "listen": "127.0.0.1:0", "auth": "anonymous"}
-                        ),
-                    )
-                }
+            changed = running.config.replace(
+                servers=(
+                    running.config.servers[0].replace(policy="read-only"),
+                    ServerConfig.of({**base(two.port), "listen": "127.0.0.1:0", "auth": "anonymous"}),
+                )
             )
             await running.change(changed, asyncio.Event())
             for proxy in running.proxies:

@@ -11,9 +11,7 @@ from proxy.workers import require_workers
 
 
 def config(listen: str = "localhost:0") -> Config:
-    return Config.model_validate(
-        {"server": [{"base_url": "https://a.example", "listen": listen}], "workers": 2}
-    )
+    return Config.of({"server": [{"base_url": "https://a.example", "listen": listen}], "workers": 2})
 
 
 def test_system_without_the_option_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -40,7 +40,7 @@ COMMANDS = {
 
 
 def crew(command: Sequence[str]) -> tuple[Workers, Servers]:
-    config = Config.model_validate(
+    config = Config.of(
         {"server": [{"base_url": "http://127.0.0.1:9", "listen": "127.0.0.1:0", "auth": "anonymous"}]}
     )
     metrics = Metrics()

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import msgpack, structs
 
 from proxy.config import Config, ListenAddress, ServerConfig
 from proxy.errors import InternalError, ProxyError
@@ -35,8 +36,8 @@ exchanges = st.builds(
     FinishedExchange,
     classified=st.none() | st.builds(Classified, st.sampled_from(Interaction), text, text),
     status=st.integers(100, 599),
-    received_bytes=st.integers(0),
-    sent_bytes=st.integers(0),
+    received_bytes=st.integers(0, 2**63),
+    sent_bytes=st.integers(0, 2**63),
     seconds=seconds,
     upstream_seconds=st.none() | seconds,
     attempts=st.integers(0, 9),
@@ -52,7 +53,7 @@ rejections = st.none() | st.builds(
 
 
 def sent(message: Message) -> object:
-    return json.loads(json.dumps(message))
+    return msgpack.decode(msgpack.encode(message))
 
 
 def told(error: ProxyError | None) -> tuple[object, ...]:
@@ -61,7 +62,7 @@ def told(error: ProxyError | None) -> tuple[object, ...]:
 
 @given(error=errors)
 def test_error_arrives_as_it_was(error: ProxyError) -> None:
-    assert told(error) == told(ErrorWords.model_validate(sent(ErrorWords.of(error).model_dump())).read())
+    assert told(error) == told(ErrorWords.heard(sent(ErrorWords.of(error).plain())).read())
 
 
 def test_error_of_another_kind_is_internal() -> None:
@@ -72,7 +73,7 @@ def test_error_of_another_kind_is_internal() -> None:
 
 @given(exchange=exchanges)
 def test_finished_exchange_arrives_as_it_was(exchange: FinishedExchange) -> None:
-    words = FinishedWords.model_validate(sent(FinishedWords.of(3, exchange).model_dump()))
+    words = FinishedWords.heard(sent(FinishedWords.of(3, exchange).plain()))
     read = words.read()
 
     assert 3 == words.sign_in
@@ -84,7 +85,7 @@ def test_finished_exchange_arrives_as_it_was(exchange: FinishedExchange) -> None
 def test_rejection_arrives_as_it_was(rejected: Rejection | None) -> None:
     question = CredentialsQuestion.of(1, rejected, for_storage=False)
 
-    assert rejected == CredentialsQuestion.model_validate(sent(question.model_dump())).rejected
+    assert rejected == CredentialsQuestion.heard(sent(question.plain())).rejected
 
 
 def test_limit_that_is_none_arrives() -> None:
@@ -92,7 +93,7 @@ def test_limit_that_is_none_arrives() -> None:
         listen="", connections=0, upstream_connections=0, pause_seconds=0, concurrency_limit=math.inf
     )
 
-    assert level == Level.model_validate(sent(level.model_dump()))
+    assert level == Level.heard(sent(level.plain()))
 
 
 SERVERS = [
@@ -107,13 +108,13 @@ SERVERS = [
 
 @pytest.mark.parametrize("server", SERVERS)
 def test_settings_arrive_as_they_were_without_secrets_of_the_sign_in(server: dict[str, object]) -> None:
-    config = Config.model_validate(
+    config = Config.of(
         {"server": [{"base_url": "https://a.example/r4", **server}], "drain_timeout": 3, "log_format": "json"}
     )
     listen = ListenAddress(config.servers[0].listen.host, 4711)
     settings = Settings.of(config, [(config.servers[0], listen, 9)])
-    words = settings.model_dump()
-    arrived = Settings.model_validate(sent(words))
+    words = settings.plain()
+    arrived = Settings.heard(sent(words))
 
     assert "s3cret" not in json.dumps(words)
     assert (3, "json", {str(listen): 9}) == (
@@ -121,13 +122,11 @@ def test_settings_arrive_as_they_were_without_secrets_of_the_sign_in(server: dic
         arrived.config.log_format,
         arrived.sign_ins,
     )
-    expected = config.servers[0].model_copy(update={"listen": listen, **dict.fromkeys(SIGN_IN_SECRETS)})
+    expected = config.servers[0].replace(listen=listen, **dict.fromkeys(SIGN_IN_SECRETS))
     assert [expected] == list(arrived.config.servers)
 
 
 def test_every_secret_but_the_key_of_tools_stays_with_the_supervisor() -> None:
-    secrets = {
-        key for key, field in ServerConfig.model_fields.items() if "SecretStr" in str(field.annotation)
-    }
+    secrets = {field.name for field in structs.fields(ServerConfig) if "Secret" in str(field.type)}
 
     assert secrets - {"key"} == SIGN_IN_SECRETS
