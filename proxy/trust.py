@@ -12,8 +12,6 @@ import ssl
 import sys
 from collections.abc import Mapping
 
-import truststore
-
 from .errors import ConfigError
 
 IS_NATIVE = sys.platform in {"win32", "darwin"}
@@ -83,6 +81,8 @@ def hint(error: ssl.SSLCertVerificationError) -> str:
 
 def _system() -> ssl.SSLContext:
     if IS_NATIVE:
+        import truststore  # noqa: PLC0415  for these two systems alone, and it takes 1.5 MB
+
         return truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN  # as in contexts of Python's own since 3.13
