@@ -51,6 +51,7 @@ Rooms (each imports only from those below it; import-linter holds the order, see
       listener.py       how a listener may be called: names, web pages, key
       origins.py        what web pages of allowed origins are told (CORS)
       interactions.py   method + path -> FHIR interaction
+      usual_targets.py  both of it at once, for almost every request
       policy.py         which interactions the settings let pass
       urls.py           local base URL <-> upstream base URL
       spellings.py      the ways in which a URL is written

@@ -69,6 +69,11 @@ class RequestHead:
         self.body_exists = body_exists
         self.version = version
 
+    @property
+    def is_http_1_1(self) -> bool:
+        """Whether the version is the one that almost every request has."""
+        return self.version[0] == 1 and self.version[1] == 1
+
 
 @dataclass(slots=True, unsafe_hash=True, init=False)
 class ResponseHead:

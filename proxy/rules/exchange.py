@@ -59,6 +59,7 @@ from .representations import (
 from .retries import is_repeatable
 from .rewriting import Rewriter, request_rewriter, response_rewriter
 from .urls import UrlMap
+from .usual_targets import UsualTarget, UsualTargets
 
 BODILESS_STATUSES: Final = frozenset({204, 304})
 """Answers without a body whatever their fields say (RFC 9110 section 6.4.1)."""
@@ -89,6 +90,7 @@ class ServerRules:
             accounts=config.export_storage,
         )
         self.policy = Policy(config.base_url, read_only=config.policy == "read-only", allow=config.allow)
+        self.usual_targets = UsualTargets(self.base_path)
         self.rewrites = config.rewrite == "on"
         self.hides_auth = config.advertise_auth == "hide"
         self.accept_encoding = accept_encoding()
@@ -122,13 +124,17 @@ class Exchange:
 
     def __init__(self, head: RequestHead, rules: ServerRules, request_id: bytes = b"") -> None:
         known = rules.memory.get(head.fields)
+        usual: UsualTarget | None = None
         if known is None:
             guard(head, rules.listener)
             rewrites = rules.rewrites and not _asks_for_untouched_bodies(head.fields)
             known = KnownFields(head.fields, rewrites_bodies=rewrites)
             rules.memory.keep(known)
         else:
-            guard_line(head, rules.listener)
+            if head.is_http_1_1 and not rules.listener.key:
+                usual = rules.usual_targets.find(head.method, head.target)
+            if usual is None:
+                guard_line(head, rules.listener)
         self._head = head
         self._rules = rules
         self._known = known
@@ -139,10 +145,14 @@ class Exchange:
         self._rewrites_bodies = known.rewrites_bodies
         self.attempts = 0
         """How often the request has been made up for the server."""
-        self._key_path, target = (
-            rules.listener.without_key(head.target) if rules.listener.key else (b"", head.target)
-        )
-        self._mount = self._address(target)
+        if usual is None:
+            self._key_path, target = (
+                rules.listener.without_key(head.target) if rules.listener.key else (b"", head.target)
+            )
+            self._mount = self._address(target)
+        else:
+            self._key_path, self._mount, self.classified = b"", rules.base_path, usual.classified
+            self._target = rules.url_map.mount(head.target)[1] if usual.has_query else head.target
         rules.policy.check(head, self.classified)
 
     @property
@@ -151,10 +161,14 @@ class Exchange:
         host = self._head.fields.get(b"host") or b""
         return self._rules.url_map.local_base(host, self._key_path + self._mount)
 
+    @property
+    def _path(self) -> bytes:
+        """What the target names below the base, without the query."""
+        return self._target.partition(b"?")[0].removeprefix(self._rules.base_path)
+
     def _address(self, target: bytes) -> bytes:
         """Find out what a target names; the path at which it addresses the proxy's base."""
         mount, self._target = self._rules.url_map.mount(target)
-        self._path = self._target.partition(b"?")[0].removeprefix(self._rules.base_path)
         self.classified = classify(self._head.method, self._path)
         return mount
 

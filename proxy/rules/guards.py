@@ -237,8 +237,7 @@ _PLAIN_TARGET: Final = re.compile(rb'(?:(?:/[A-Za-z0-9_$-][A-Za-z0-9_$.*-]*)+/?|
 def guard_line(head: RequestHead, listener: Listener) -> None:
     """The same for a request whose fields have passed the guards before."""
     if (
-        head.version[0] == 1
-        and head.version[1] == 1
+        head.is_http_1_1
         and head.method in METHODS
         and len(head.target) <= LONGEST_TARGET
         and _PLAIN_TARGET(head.target)

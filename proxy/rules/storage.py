@@ -86,9 +86,14 @@ class StorageExchange(Exchange):
             )
         self.account = found.account
         self.needs_credentials = _SIGNATURE not in names
-        self._target, self._path = found.target, path
+        self._target = found.target
         self.classified = Classified(Interaction.FILE)
         return found.mount
+
+    @property
+    def _path(self) -> bytes:
+        """The path of the file, which begins with its container."""
+        return self._target.partition(b"?")[0]
 
     def check(self, credentials: Credentials | None) -> None:
         """Nothing more: an account is reached over https alone."""

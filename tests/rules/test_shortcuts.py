@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.model import BaseUrl, Fields
-from proxy.rules.guards import _ODD_IN_PATH, _PLAIN_PATH
+from proxy.model import BaseUrl, Fields, RequestHead
+from proxy.rules.guards import _ODD_IN_PATH, _PLAIN_PATH, LONGEST_TARGET, guard_line
+from proxy.rules.interactions import classify
 from proxy.rules.json_places import JsonPlaces, usual_writing
+from proxy.rules.listener import Listener
 from proxy.rules.rewriting import response_rewriter
 from proxy.rules.spellings import AddressPattern
 from proxy.rules.urls import UrlMap
+from proxy.rules.usual_targets import UsualTargets
 
 BASE = BaseUrl.parse("http://fhir.example:8080/r4")
 OTHER = BaseUrl.parse("https://other.example:9443/other")
@@ -46,6 +51,80 @@ def test_nothing_odd_is_in_a_plain_path(path: bytes) -> None:
     odd = any(pattern.search(path) for pattern, _ in _ODD_IN_PATH)
 
     assert not (odd and _PLAIN_PATH(path))
+
+
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
+LISTENER = Listener.of("localhost", 9000)
+targets = st.lists(
+    st.sampled_from(
+        [
+            *(b"/r4", b"/", b"Patient", b"/Patient", b"P", b"/patient", b"X" * 64, b"X" * 65, b"Observation"),
+            *(
+                b"/1",
+                b"1",
+                b"-a.b",
+                b"/.",
+                b"/..",
+                b".",
+                b"0" * 64,
+                b"%2e",
+                b"%2F",
+                b"_",
+                b"\\",
+                b";",
+                b"\xff",
+            ),
+            *(b"/_history", b"/$everything", b"$x", b"/*", b"metadata", b"/.fhir-auth-proxy/storage/a"),
+            *(b"?", b"_id=1", b"http://localhost:9000/r4/Patient/1", b"#", b" ", b"\n", b"?a=%", b"&b=<"),
+        ]
+    ),
+    max_size=6,
+).map(b"".join)
+
+
+@given(st.sampled_from([b"", b"/r4", b"/r4/Patient"]), targets, st.sampled_from((*METHODS, "TRACE", "get")))
+def test_usual_target_is_what_the_guards_the_map_and_the_interactions_say(
+    base_path: bytes, below: bytes, method: str
+) -> None:
+    target = base_path + below
+    usual = UsualTargets(base_path).find(method, target)
+    if usual is None:
+        return
+    base = BaseUrl.parse(f"http://fhir.example{base_path.decode()}")
+    mount, upstream_target = UrlMap(base, authorities=["localhost:9000"]).mount(target)
+
+    guard_line(RequestHead(method, target, Fields()), LISTENER)
+    assert base_path == mount
+    assert usual.has_query is (b"?" in target)
+    assert usual.has_query or target == upstream_target
+    assert classify(method, below.partition(b"?")[0]) == usual.classified
+
+
+@pytest.mark.parametrize("base_path", [b"", b"/fhir", b"/a.b/r4"])
+@pytest.mark.parametrize(
+    "below", [b"/Patient", b"/Patient/1", b"/Patient?_count=5", b"/Patient/a-1.b?_format=xml"]
+)
+@pytest.mark.parametrize("method", METHODS)
+def test_usual_target_is_known_at_once(base_path: bytes, below: bytes, method: str) -> None:
+    found = UsualTargets(base_path)
+
+    assert found.find(method, base_path + below) is found.find(method, base_path + below) is not None
+
+
+def test_types_that_are_made_up_are_not_all_remembered() -> None:
+    found = UsualTargets(b"")
+    for first, second, third in product("abcdefgh", repeat=3):
+        target = f"/X{first}{second}{third}".encode()
+        usual = found.find("GET", target)
+
+        assert usual is not None
+        assert classify("GET", target) == usual.classified
+
+    assert found.find("GET", b"/Xhhh") is not found.find("GET", b"/Xhhh")
+
+
+def test_target_that_is_too_long_is_for_the_guards() -> None:
+    assert UsualTargets(b"").find("GET", b"/Patient?a=" + b"x" * LONGEST_TARGET) is None
 
 
 texts = st.lists(
