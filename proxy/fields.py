@@ -231,7 +231,9 @@ class Fields:
         """The same, of lines that are a tuple already: it costs less."""
         if not lines:
             return self
-        fields = Fields((), None, self.shape.extended(tuple(map(_name, lines))))
+        # Almost always it is one.
+        names = (lines[0][0],) if len(lines) == 1 else tuple(map(_name, lines))
+        fields = Fields((), None, self.shape.extended(names))
         fields._base, fields._added, fields._lines = self, lines, None
         return fields
 

@@ -6,6 +6,7 @@ A `traceparent` (W3C Trace Context) passes as every field does, except where `tr
 from __future__ import annotations
 
 import re
+from itertools import count
 from random import getrandbits
 from typing import Final
 
@@ -18,9 +19,13 @@ _NAME: Final = REQUEST_ID_FIELD.lower()
 _PLAIN: Final = re.compile(rb"[A-Za-z0-9._:-]{1,64}")
 
 
+_PROCESS: Final = f"{getrandbits(80):020x}"
+_numbers: Final = count(100_000_000_000)
+
+
 def new_id() -> str:
-    """An id that no other exchange has; it need not be hard to guess, and a UUID costs forty times as much."""
-    return getrandbits(128).to_bytes(16).hex()
+    """An id of 32 characters that no other exchange has, of this process or another; it may be guessed."""
+    return _PROCESS + str(next(_numbers))
 
 
 def identified(fields: Fields, made: str) -> tuple[bytes, str]:

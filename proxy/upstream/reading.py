@@ -31,6 +31,7 @@ MAX_BARREN_BYTES: Final = 64 * 1024
 """Bytes in a row that yield no body: chunk extensions and trailers are not a second one."""
 
 _HEAD_END: Final = b"\r\n\r\n"
+_PROTOCOL: Final = b"HTTP/1."
 _SPACE: Final = 0x20
 _PRINTABLE: Final = bytes(range(_SPACE, 0x7F))
 _PLAIN_STATUS_LINE: Final = re.compile(rb"HTTP/1\.1 ([2-5][0-9][0-9]) ([!-~][ -~]*+)").fullmatch
@@ -182,7 +183,7 @@ class ResponseReader:
             if self._interim_bytes + (len(data) if end < 0 else end) > MAX_HEAD_BYTES:
                 raise self._error(f"a head of more than {MAX_HEAD_BYTES} bytes")
             # llhttp reads RTSP and ICE as well, and skips empty lines before the status line.
-            if not data.startswith(b"HTTP/1."[: len(data)]):
+            if not data.startswith(_PROTOCOL) and not _PROTOCOL.startswith(data):
                 raise self._error("something that is not HTTP/1.1")
             if end < 0:
                 if b"\n\n" in data:
@@ -325,8 +326,7 @@ class ResponseReader:
 def _plain_head(data: bytes) -> ResponseHead | None:
     """A head that RFC 9112 leaves one reading of; None where it is for llhttp to say whether it is one."""
     texts = data.split(b"\r\n")
-    first = texts.pop(0)
-    del texts[-2:]
+    first, texts = texts[0], texts[1:-2]
     status = _plain_status(first)
     shape = None if status is None else _plain_shape(texts)
     if status is None or shape is None:

@@ -22,6 +22,7 @@ def test_ids_differ_and_are_plain() -> None:
     made = {new_id() for _ in range(100)}
 
     assert len(made) == 100
+    assert {32} == set(map(len, made))
     assert all(identified(fields(one.encode()), MADE) == (one.encode(), one) for one in made)
 
 
