@@ -139,7 +139,7 @@ class Service:
             self.upstream,
             self.pacing,
             self.limits,
-            watch,
+            watch.ledger,
             self.running,
             held=watch.held,
         )

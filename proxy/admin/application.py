@@ -139,7 +139,7 @@ class AdminApplication:
 
     def _with_traffic(self, status: Status) -> list[Facts]:
         return [
-            {**server, "traffic": shown(watch.traffic, watch.now)}
+            {**server, "traffic": shown(watch.ledger.traffic, watch.now)}
             for server, watch in zip(status["servers"], self._listener.watches, strict=True)
         ]
 

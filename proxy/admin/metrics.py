@@ -10,8 +10,8 @@ from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
-from ..model import FinishedExchange
 from .exchange_counts import ExchangeCounts
+from .ledger import Count
 from .levels import Measured
 
 
@@ -37,9 +37,10 @@ class Metrics:
         self.refresh: Callable[[], Awaitable[None]] | None = None
         """Brings what other processes have counted, where there are any."""
 
-    def exchange(self, server: str, finished: FinishedExchange) -> None:
-        """Count an exchange."""
-        self.exchanges.count(server, finished)
+    @property
+    def count_exchange(self) -> Count:
+        """Who counts the exchanges."""
+        return self.exchanges.count
 
     def token(self, server: str) -> None:
         """Count a token that is used for the first time."""

@@ -27,11 +27,11 @@ from ..auth.earlier_run import may_be_kept
 from ..auth.identities import PERSON_METHODS, configured
 from ..config import ServerConfig
 from ..errors import ConfigError, ProxyError, RequestRefused, SignInRequired
-from ..model import Credentials, FinishedExchange, Rejection
+from ..model import Credentials, Rejection
 from ..rules.claims import Identity, identity
 from ..rules.tokens import Finding
+from .ledger import Ledger
 from .metrics import Metrics
-from .traffic import Traffic
 
 logger = logging.getLogger(__name__)
 
@@ -57,7 +57,7 @@ class Problem:
 class ServerWatch:
     """Stands between the exchanges of one server and its Authenticator; it remembers and decides nothing.
 
-    It is an Authenticator itself, and the Observer of the exchanges.
+    It is an Authenticator itself.
     """
 
     def __init__(
@@ -75,7 +75,6 @@ class ServerWatch:
         self.obstacle = ""
         """Why nothing is served at all, where that is so."""
         self.problem: Problem | None = None
-        self.traffic = Traffic()
         self._server = str(config.base_url)
         self._authenticator = authenticator
         self._holding = authenticator if isinstance(authenticator, Holding) else None
@@ -85,7 +84,9 @@ class ServerWatch:
         self._credentials: Credentials | None = None
         self._identity = Identity()
         self._is_open = False
-        self._reached_at = -math.inf
+        count = metrics.count_exchange if metrics is not None else None
+        self.ledger = Ledger(self._server, self._clock.time, self._remember, count)
+        """What the exchanges with the server are noted in; their Observer."""
 
     @property
     def identity(self) -> Identity:
@@ -198,20 +199,6 @@ class ServerWatch:
         """Close the Authenticator."""
         await self._authenticator.close()
 
-    def finished(self, exchange: FinishedExchange) -> None:
-        """Take note of an exchange that is over."""
-        now = self._clock.time()
-        if exchange.failed is None:
-            if exchange.upstream_seconds is not None and not exchange.account:
-                self._reached_at = now
-        else:
-            self._remember(exchange.failed)
-            if not (exchange.account or isinstance(exchange.failed, RequestRefused)):
-                self._reached_at = -math.inf
-        self.traffic.add(exchange, now)
-        if self._metrics is not None:
-            self._metrics.exchange(self._server, exchange)
-
     async def unready(self) -> str:
         """Why a request would fail now; empty where none is known."""
         if self.is_draining:
@@ -230,9 +217,9 @@ class ServerWatch:
 
     async def _unready(self) -> str:
         status = 0
-        if not 0 <= self._clock.time() - self._reached_at < REACHED_FOR:
+        if not 0 <= self._clock.time() - self.ledger.reached_at < REACHED_FOR:
             status = (await self._seams.probe()).status
-            self._reached_at = self._clock.time()
+            self.ledger.reached_at = self._clock.time()
         if self.is_signed_in or self._is_open:
             return ""
         if self._waits_for_a_person(status):

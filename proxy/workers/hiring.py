@@ -113,7 +113,7 @@ class Hired:
 
     def _finished(self, message: Message) -> None:
         for exchange in FinishedBatch.heard(message).exchanges:
-            self._watches[exchange.sign_in].finished(exchange.read())
+            self._watches[exchange.sign_in].ledger.finished(exchange.read())
 
     def _left(self, message: Message) -> None:
         self._release(Left.heard(message).sign_in)

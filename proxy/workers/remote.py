@@ -6,6 +6,7 @@ import asyncio
 from dataclasses import dataclass
 
 from ..admin import Metrics
+from ..admin.ledger import Count
 from ..auth import Authenticator, Clock
 from ..auth.seams import Explain
 from ..errors import ProxyUnavailable
@@ -112,9 +113,10 @@ class RemoteMetrics(Metrics):
         self._outbox = outbox
         self._sign_in = sign_in
 
-    def exchange(self, server: str, finished: FinishedExchange) -> None:  # noqa: ARG002  (the sign-in's)
-        """Have it counted."""
-        self._outbox.put(self._sign_in, finished)
+    @property
+    def count_exchange(self) -> Count:
+        """Who has them counted."""
+        return lambda _, finished: self._outbox.put(self._sign_in, finished)
 
     def token(self, server: str) -> None:
         """Count nothing: the supervisor has."""

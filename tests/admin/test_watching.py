@@ -163,7 +163,7 @@ async def test_expired_token_of_a_person_is_not_ready() -> None:
 
 async def test_server_is_asked_again_when_its_last_answer_is_old() -> None:
     world = World(gives=token())
-    world.watch.finished(finished())
+    world.watch.ledger.finished(finished())
     await world.watch.unready()
     assert 0 == world.server.probed
 
@@ -174,9 +174,9 @@ async def test_server_is_asked_again_when_its_last_answer_is_old() -> None:
 
 async def test_server_that_went_away_is_not_ready_until_it_is_back() -> None:
     world = World(gives=token())
-    world.watch.finished(finished())
+    world.watch.ledger.finished(finished())
     world.server.failure = AWAY
-    world.watch.finished(finished(AWAY, status=502))
+    world.watch.ledger.finished(finished(AWAY, status=502))
     assert "https://fhir.example cannot be reached. Is it on?" == await world.watch.unready()
 
     world.server.failure = None
@@ -185,11 +185,11 @@ async def test_server_that_went_away_is_not_ready_until_it_is_back() -> None:
 
 async def test_storage_account_says_nothing_about_the_server() -> None:
     world = World(gives=token())
-    world.watch.finished(replace(finished(), account="a.example"))
+    world.watch.ledger.finished(replace(finished(), account="a.example"))
     await world.watch.unready()
     assert 1 == world.server.probed
 
-    world.watch.finished(replace(finished(AWAY, status=502), account="a.example"))
+    world.watch.ledger.finished(replace(finished(AWAY, status=502), account="a.example"))
     await world.watch.unready()
     assert 1 == world.server.probed
 
@@ -207,7 +207,7 @@ async def test_problem_is_what_somebody_can_mend(
     failed: ProxyError | None, expected: tuple[str, str] | None
 ) -> None:
     world = World()
-    world.watch.finished(finished(failed))
+    world.watch.ledger.finished(finished(failed))
     problem = world.watch.problem
 
     assert expected == (problem and (problem.message, problem.hint))
