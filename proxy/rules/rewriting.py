@@ -13,7 +13,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from functools import lru_cache
-from itertools import accumulate
 from typing import ClassVar, Final, Protocol
 
 from .called_by_server import IN_JSON, IN_XML, PatchReading, refuse_what_is_called
@@ -137,45 +136,31 @@ class _Downwards(_Rewriting):
 
     def _replaced(self, data: bytes, end: int) -> tuple[bytes, int]:
         theirs = self._url_map.theirs
-        texts = theirs.around_usual(data)
-        if texts is None or len(data) - len(texts[-1]) > end:
+        around = theirs.around_usual(data, self._usual)
+        if around is None or len(data) - len(around[0][-1]) > end:
             return super()._replaced(data, end)
-        last = texts.pop()
+        texts, asked = around
         if end < len(data):
-            last = last[: end - len(data)]
-        if not texts:
-            return last, end
+            texts[-1] = texts[-1][: end - len(data)]
+        if len(texts) == 1:
+            return texts[0], end
         written = theirs.usual
-        local = self._url_map.address_down(written, self._local_base)
         # Each becomes local, but for the few whose place has to be asked for and turns out to be none.
-        pieces = [local] * (2 * len(texts))
-        pieces[::2] = texts
-        asked = self._asked(texts)
-        ends = list(accumulate(map(len, texts))) if asked else ()
-        for index in asked:
-            start = ends[index] + index * len(written)
-            if index and pieces[2 * index - 1] is local:
-                self._value = start - len(texts[index])
-            if not self._is_local(data, start, stands_alone=True):
-                pieces[2 * index + 1] = written
-        if pieces[-1] is local:
-            self._value = end - len(last)
-        pieces.append(last)
-        return b"".join(pieces), end
-
-    def _asked(self, texts: list[bytes]) -> list[int]:
-        """The places of those texts that do not end as the beginning of an address usually does."""
-        asked: list[int] = []
-        last: bytes | None = None
-        for index, text in enumerate(texts):
-            if last is not None and text.endswith(last):
-                continue
-            ending = next((ending for ending in self._usual if text.endswith(ending)), None)
-            if ending is None:
-                asked.append(index)
-            else:
-                last = ending
-        return asked
+        kept: list[int] = []
+        index = start = 0  # of a text
+        for asked_index in asked:
+            while index < asked_index:
+                start += len(texts[index]) + len(written)
+                index += 1
+            if index and not (kept and kept[-1] == index - 1):
+                self._value = start
+            if not self._is_local(data, start + len(texts[index]), stands_alone=True):
+                kept.append(index)
+        if not (kept and kept[-1] == len(texts) - 2):
+            self._value = end - len(texts[-1])
+        for index in reversed(kept):
+            texts[index : index + 2] = [texts[index] + written + texts[index + 1]]
+        return self._url_map.address_down(written, self._local_base).join(texts), end
 
     def _replacement(self, data: bytes, match: re.Match[bytes]) -> bytes | None:
         if not self._is_local(data, match.start(), stands_alone=stands_alone(match)):

@@ -250,24 +250,39 @@ class AddressPattern:
         self._usual = re.compile(re.escape(usual) + rb"(?=[/?\"])") if self.usual else None
         self._usual_lead = leads[0] if leads else 0
 
-    def around_usual(self, data: bytes) -> list[bytes] | None:
-        """The texts between the matches, if all are spelled as `usual`; None where `matches` has to tell."""
+    def around_usual(
+        self, data: bytes, endings: Sequence[bytes] = ()
+    ) -> tuple[list[bytes], list[int]] | None:
+        """The texts between the matches, if all are spelled as `usual`; None where `matches` has to tell.
+
+        With them the indexes of those that a match follows and that have none of the `endings`.
+        """
         if not self.usual:
             return None
         folded = data.lower() if self._lettered else data
-        usual, size = self.usual, len(data)
+        usual, usual_lead, size = self.usual, self._usual_lead, len(data)
         texts: list[bytes] = []
+        others: list[int] = []
         done = 0
+        # Almost every match stands as one before it: after the same ending, and before the same byte.
+        ending, whole = b"", b""
         # A match in another spelling, or of another base, has a needle as well.
         for at in self._needles.positions(folded):
-            begin = at - self._usual_lead
+            begin = at - usual_lead
             end = begin + len(usual)
-            if begin < done or end >= size or data[end] not in _CLEAR_ENDS or data[begin:end] != usual:
-                return None
+            ending_begin = begin - len(ending)
+            if ending_begin < done or data[ending_begin : end + 1] != whole:
+                if begin < done or end >= size or data[end] not in _CLEAR_ENDS or data[begin:end] != usual:
+                    return None
+                found = _ending_of(data[done:begin], endings)
+                if found is None:
+                    others.append(len(texts))
+                else:
+                    ending, whole = found, found + data[begin : end + 1]
             texts.append(data[done:begin])
             done = end
         texts.append(data[done:] if done else data)  # compiled, a whole slice copies
-        return texts
+        return texts, others
 
     def matches(self, data: bytes) -> Iterator[re.Match[bytes]]:
         """The matches from left to right; the left boundary is the caller's to judge (`can_begin`)."""
@@ -297,6 +312,13 @@ class AddressPattern:
             begin = data.rfind(octet, begin) + 1 or begin
         match = self._partial.pattern.search(data, begin)
         return len(data) if match is None else match.start()
+
+
+def _ending_of(text: bytes, endings: Sequence[bytes]) -> bytes | None:
+    for ending in endings:
+        if text.endswith(ending):
+            return ending
+    return None
 
 
 def can_begin(before: bytes) -> bool:

@@ -178,15 +178,17 @@ def test_what_is_usual_is_found_as_all_else(text: bytes, bases: list[BaseUrl]) -
     # The first base is the usual one; here it is none that stands in the text.
     plainly = [match.span() for match in AddressPattern([UNUSED, *bases]).matches(text)]
     pattern = AddressPattern(bases)
-    around = pattern.around_usual(text)
+    found = pattern.around_usual(text, (b'"', b" "))
+    around, others = found or ([], [])
     spans = []
     at = 0
-    for before in (around or [])[:-1]:
+    for before in around[:-1]:
         spans.append((at + len(before), at + len(before) + len(pattern.usual)))
         at = spans[-1][1]
 
     assert plainly == [match.span() for match in pattern.matches(text)]
-    assert around is None or (plainly == spans and pattern.usual.join(around) == text)
+    assert found is None or (plainly == spans and pattern.usual.join(around) == text)
+    assert [i for i, before in enumerate(around[:-1]) if not before.endswith((b'"', b" "))] == others
 
 
 def test_the_usual_spelling_needs_no_other_look() -> None:
@@ -194,7 +196,9 @@ def test_the_usual_spelling_needs_no_other_look() -> None:
     body = b'"%s/Patient/1", "%s?a' % (base, base)
 
     for bases in ([BASE], [BASE, OTHER]):
-        assert [b'"', b'/Patient/1", "', b"?a"] == AddressPattern(bases).around_usual(body)
+        texts = [b'"', b'/Patient/1", "', b"?a"]
+        assert (texts, [0, 1]) == AddressPattern(bases).around_usual(body)
+        assert (texts, [0]) == AddressPattern(bases).around_usual(body, [b' "'])
 
 
 documents = st.lists(
@@ -227,7 +231,7 @@ def local(body: bytes, media_type: str, size: int) -> bytes:
 def test_what_is_usual_is_replaced_as_all_else(body: bytes, media_type: str, size: int) -> None:
     made = local(body, media_type, size)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(AddressPattern, "around_usual", lambda _self, _data: None)
+        patch.setattr(AddressPattern, "around_usual", lambda _self, _data, _endings: None)
 
         assert local(body, media_type, size) == made
 
