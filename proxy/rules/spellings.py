@@ -202,7 +202,6 @@ class AddressPattern:
 
     __slots__ = (
         "_lead",
-        "_lettered",
         "_needles",
         "_partial",
         "_reach",
@@ -238,14 +237,12 @@ class AddressPattern:
         self._partial = _Late(pieces.partial)
         self._reach = pieces.longest
         self._needles = needles_of(longest_first)
-        self._lettered = any(text != text.upper() for text in self._needles.texts)
         self._lead = max(_lead(base, self._needles) for base in longest_first)
         first = next(iter(bases))
         usual = str(first).encode("ascii")
         is_apart = not any(str(base).startswith(str(first)) for base in bases if base != first)
         leads = [lead for text in self._needles.texts if (lead := usual.lower().find(text)) >= 0]
-        counted = sum(map(usual.lower().count, self._needles.texts))
-        self.usual = usual if is_apart and counted == 1 and not also else b""
+        self.usual = usual if is_apart and self._needles.count(usual) == 1 and not also else b""
         """The first base as it is configured, as almost every body has it; empty where it could be part of another."""
         self._usual = re.compile(re.escape(usual) + rb"(?=[/?\"])") if self.usual else None
         self._usual_lead = leads[0] if leads else 0
@@ -259,7 +256,6 @@ class AddressPattern:
         """
         if not self.usual:
             return None
-        folded = data.lower() if self._lettered else data
         usual, usual_lead, size = self.usual, self._usual_lead, len(data)
         texts: list[bytes] = []
         others: list[int] = []
@@ -267,7 +263,7 @@ class AddressPattern:
         # Almost every match stands as one before it: after the same ending, and before the same byte.
         ending, whole = b"", b""
         # A match in another spelling, or of another base, has a needle as well.
-        for at in self._needles.positions(folded):
+        for at in self._needles.positions(data):
             begin = at - usual_lead
             end = begin + len(usual)
             ending_begin = begin - len(ending)
@@ -286,9 +282,8 @@ class AddressPattern:
 
     def matches(self, data: bytes) -> Iterator[re.Match[bytes]]:
         """The matches from left to right; the left boundary is the caller's to judge (`can_begin`)."""
-        folded = data.lower() if self._lettered else data
         position = 0
-        for at in self._needles.positions(folded):
+        for at in self._needles.positions(data):
             if at < position:
                 continue
             begin = at - self._usual_lead
