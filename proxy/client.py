@@ -72,6 +72,10 @@ class ClientRequest(Protocol):
     def is_read(self) -> bool:
         """Whether no byte of the body is still to come on the connection."""
 
+    @property
+    def whole_body(self) -> bytes | None:
+        """All of the body, where it is at hand; None where it has to be read."""
+
     def pieces(self) -> AsyncIterator[bytes]:
         """The body as it comes.
 

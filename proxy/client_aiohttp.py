@@ -145,6 +145,11 @@ class AiohttpRequest:
         """Whether all of the body has been taken."""
         return self._content.is_eof()
 
+    @property
+    def whole_body(self) -> bytes | None:
+        """None: the body is aiohttp's to give."""
+        return None
+
     async def pieces(self) -> AsyncIterator[bytes]:
         """The body as it comes."""
         expect = self._request.headers.get("Expect", "")

@@ -61,6 +61,11 @@ class PlainRequest:
         """What has come of the body."""
         return self._body[0] if len(self._body) == 1 else b"".join(self._body)
 
+    @property
+    def whole_body(self) -> bytes | None:
+        """All of the body, once it has come."""
+        return self.body if self.is_read else None
+
     def pieces(self) -> AsyncIterator[bytes]:
         """The body in one piece."""
         return pieces_held(self, self._limits)

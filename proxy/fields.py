@@ -217,6 +217,8 @@ class Fields:
     def text(self, name: bytes) -> str:
         """All lines of that name joined by a comma (RFC 9110 section 5.3); empty where there is none."""
         places = self.shape.places.get(name, _NO_PLACES)
+        if len(places) == 1:
+            return self.value(places[0]).decode("latin-1")
         return b", ".join([self.value(place) for place in places]).decode("latin-1")
 
     def without(self, names: Collection[bytes]) -> Fields:

@@ -1,8 +1,8 @@
 """One exchange on its way from the tool to the server and back; it never waits.
 
-Almost every exchange waits for nothing but its answer, and is carried here from its request to its end: credentials are
-held, a connection is free, a small answer comes whole. Where anything else has to be waited for, `forwarding` takes it
-over from where it is. Each step stands once, whoever comes to it.
+Almost every exchange waits for nothing but its answer, and is carried here from its request to its end: its body, if it
+has one, has come, credentials are held, a connection is free, a small answer comes whole. Where anything else has to be
+waited for, `forwarding` takes it over from where it is. Each step stands once, whoever comes to it.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ class Passage:
         site.running.begin()
 
     def begin(self, waiter: Waiter) -> bool:
-        """Send the request, where nothing has to be waited for and it has no body; otherwise nothing is sent.
+        """Send the request, where nothing has to be waited for, be it for its body; otherwise nothing is sent.
 
         `waiter` is called when the exchange goes on.
         """
@@ -179,20 +179,30 @@ class Passage:
         site.observer.finished(finished)
 
     def _begin(self) -> bool:
-        if self.request.head.body_exists or self.site.watched is not None:
+        head = self.request.head
+        body = self.request.whole_body if head.body_exists else None
+        if (body is None and head.body_exists) or self.site.watched is not None:
             return False
-        exchange = exchange_of(self.request.head, self.site.rules, self._request_id)
+        exchange = exchange_of(head, self.site.rules, self._request_id)
         place = self.site.of(exchange)
         credentials = place.held() if exchange.needs_credentials else None
-        if credentials is ASK or exchange.reads_body:
+        if credentials is ASK:
             return False
         exchange.check(credentials)
+        path = exchange.request_path()
+        if path is not None and not path.is_direct:
+            return False
         turn = place.pacing.free_turn()
         if turn is None:
             return False
         sending: Sending | None = None
         try:
-            sending = place.upstream.begin(exchange.upstream_request(credentials, length=None))
+            if body is not None and path is not None:
+                body = path.whole(body)
+            if exchange.reads_body:
+                exchange.check_body(body or b"")
+            length = None if body is None else len(body)
+            sending = place.upstream.begin(exchange.upstream_request(credentials, length=length), body)
         finally:
             if sending is None:
                 turn.end()

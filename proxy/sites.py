@@ -57,8 +57,8 @@ class Sender(Protocol):
     def send(self, head: RequestHead, body: AsyncIterator[bytes] | bytes | None = None) -> Awaitable[Answer]:
         """Send a request, as `Upstream.send` does."""
 
-    def begin(self, head: RequestHead) -> Sending | None:
-        """Send a request without a body at once, as `Upstream.begin` does."""
+    def begin(self, head: RequestHead, body: bytes | None = None) -> Sending | None:
+        """Send a request at once, with all of its body, as `Upstream.begin` does."""
 
     def answer_to(self, sending: Sending) -> Awaitable[Answer]:
         """Wait for the answer to what has begun, as `Upstream.answer_to` does."""

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager, suppress
 import pytest
 from yarl import URL
 
-from proxy.admin import ServerWatch
+from proxy import passage
 from proxy.client import SMALL
 from proxy.rules.json_places import JsonPlaces
 from proxy.server import Proxy
@@ -165,7 +165,7 @@ async def test_fault_after_an_answer_cuts_the_connection(
         for _ in range(earlier):
             writer.write(get(proxy))
             await answer(reader)
-        monkeypatch.setattr(ServerWatch, "finished", faulty)
+        monkeypatch.setattr(passage, "log_exchange", faulty)
         writer.write(get(proxy))
         with suppress(ConnectionError):
             assert (await reader.read()).startswith(b"HTTP/1.1 200 ")

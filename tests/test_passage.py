@@ -149,14 +149,123 @@ async def test_tool_gets_the_same_either_way(case: Case) -> None:
     assert comparable(parsed) == comparable(straight)
 
 
-async def test_request_with_a_body_waits(walks: list[Passage]) -> None:
-    async with second_request(script_of(CASES["small"])) as (proxy, reader, writer):
+def upload(proxy: Proxy, body: bytes, *lines: str, method: str = "PUT") -> bytes:
+    fields = ("Content-Type: application/fhir+json", f"Content-Length: {len(body)}", *lines)
+    return request(proxy, method, *fields) + body
+
+
+class Takes:
+    """A server that answers its first request, and takes the body of each later one before the next answer."""
+
+    def __init__(self, *answers: bytes) -> None:
+        self.bodies: list[bytes] = []
+        self._answers = iter(answers)
+
+    async def __call__(self, peer: Peer) -> None:
+        if peer.number == 1:
+            await peer.head()
+            await peer.send(FIRST)
+        while True:
+            head = await peer.head()
+            length = re.search(rb"(?i)content-length: (\d+)", head)
+            self.bodies.append(await peer.exactly(int(length[1]) if length else 0))
+            answer = next(self._answers)
+            if not answer:
+                peer.reset()
+                return
+            await peer.send(answer)
+
+
+LAST = sized(b"last")
+
+
+@pytest.mark.parametrize("method", ["PUT", "PATCH", "POST"])
+async def test_body_that_has_come_goes_up_at_once(method: str, walks: list[Passage]) -> None:
+    server = Takes(LAST)
+    async with second_request(server) as (proxy, reader, writer):
         del walks[:]
-        writer.write(
-            request(proxy, "PUT", "Content-Length: 2", "Content-Type: application/fhir+json") + b"{}"
-        )
-        assert (await reader.readuntil(b"}")).startswith(b"HTTP/1.1 200 ")
-    assert 1 == len(walks)
+        writer.write(upload(proxy, b"{}", method=method))
+        assert (await reader.readuntil(b"last")).startswith(b"HTTP/1.1 200 ")
+    assert ([b"{}"], 0) == (server.bodies, len(walks))
+
+
+@pytest.mark.parametrize("size", [1000, 60_000, SMALL])
+async def test_body_goes_up_as_it_came(size: int) -> None:
+    server, body = Takes(LAST), bytes(range(250)) * (size // 250 + 1)
+    async with second_request(server) as (proxy, reader, writer):
+        writer.write(upload(proxy, body[:size]))
+        assert (await reader.readuntil(b"last")).startswith(b"HTTP/1.1 200 ")
+    assert [body[:size]] == server.bodies
+
+
+async def test_body_that_comes_later_is_waited_for(walks: list[Passage]) -> None:
+    server = Takes(LAST)
+    async with second_request(server) as (proxy, reader, writer):
+        del walks[:]
+        message = upload(proxy, b'{"id":"1"}')
+        writer.write(message[:-4])
+        await asyncio.sleep(0.05)
+        writer.write(message[-4:])
+        assert (await reader.readuntil(b"last")).startswith(b"HTTP/1.1 200 ")
+    assert ([b'{"id":"1"}'], 1) == (server.bodies, len(walks))
+
+
+@pytest.mark.parametrize("coding", ["", "gzip"])
+async def test_addresses_in_a_body_that_goes_up_at_once_are_the_servers(
+    coding: str, walks: list[Passage]
+) -> None:
+    server = Takes(LAST)
+    async with second_request(server) as (proxy, reader, writer):
+        del walks[:]
+        body = b'{"reference":"%s/Patient/1"}' % proxy.url.encode()
+        if coding:
+            writer.write(upload(proxy, gzip.compress(body), "Content-Encoding: gzip"))
+        else:
+            writer.write(upload(proxy, body))
+        assert (await reader.readuntil(b"last")).startswith(b"HTTP/1.1 200 ")
+        assert URL(proxy.url).authority.encode() not in server.bodies[0]
+        assert b"/fhir/Patient/1" in server.bodies[0]
+    assert bool(coding) == len(walks)
+
+
+async def test_body_goes_up_again_after_a_pause(walks: list[Passage]) -> None:
+    pause = sized(b"", b"Retry-After: 0", status=b"HTTP/1.1 429 Too Many Requests\r\n")
+    server = Takes(pause, LAST)
+    async with second_request(server) as (proxy, reader, writer):
+        del walks[:]
+        writer.write(upload(proxy, b"{}"))
+        assert (await reader.readuntil(b"last")).startswith(b"HTTP/1.1 200 ")
+    assert ([b"{}", b"{}"], 1) == (server.bodies, len(walks))
+
+
+@pytest.mark.parametrize("method", ["PUT", "POST"])
+async def test_body_that_may_have_arrived_is_not_sent_again(method: str) -> None:
+    """The server closes while the request is on its way."""
+    server = Takes(b"", LAST)
+    async with second_request(server) as (proxy, reader, writer):
+        writer.write(upload(proxy, b"{}", "Connection: close", method=method))
+        assert (await reader.read()).startswith(b"HTTP/1.1 502 ")
+    assert [b"{}"] == server.bodies
+
+
+BATCH = b'{"resourceType":"Bundle","type":"batch","entry":[{"request":{"method":"%s","url":"Patient/1"}}]}'
+
+
+@pytest.mark.parametrize(("method", "status"), [(b"GET", 200), (b"DELETE", 403)])
+async def test_batch_is_read_before_it_goes_up_at_once(method: bytes, status: int) -> None:
+    server = Takes(LAST)
+    async with byte_server(server) as upstream:
+        base = f"http://127.0.0.1:{upstream.port}/fhir"
+        async with proxy_before(base, policy="read-only") as proxy, asyncio.timeout(20):
+            reader, writer = await asyncio.open_connection("127.0.0.1", URL(proxy.url).port)
+            writer.write(request(proxy))
+            await reader.readuntil(b"first")
+            body = BATCH % method
+            message = upload(proxy, body, "Connection: close", method="POST")
+            writer.write(message.replace(b"/fhir/Patient/1 ", b"/fhir ", 1))
+            assert (await reader.read()).startswith(b"HTTP/1.1 %d " % status)
+            writer.close()
+    assert ([body] if status == 200 else []) == server.bodies
 
 
 async def test_connection_that_has_just_ended_is_replaced(walks: list[Passage]) -> None:

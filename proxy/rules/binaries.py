@@ -26,7 +26,7 @@ import re
 from typing import Final
 from urllib.parse import parse_qsl
 
-from ..model import Classified, Interaction
+from ..model import Classified, Interaction, RequestHead
 from .rewriting import Rewriter
 
 _READS: Final = frozenset({Interaction.READ, Interaction.VREAD})
@@ -46,11 +46,12 @@ _FORMATS: Final = _FHIR_TYPES | _GENERAL_TYPES | {"json", "xml"}
 """Values of `_format`, which asks for FHIR even by a general type (same place)."""
 
 
-def answer_is_fhir(classified: Classified, *, accept: str, query: bytes, media_type: str) -> bool:
+def answer_is_fhir(request: RequestHead, classified: Classified, media_type: str) -> bool:
     """Whether an answer of that `Content-Type` is FHIR, by what was asked for and how."""
     if classified.interaction not in _READS or classified.resource_type != "Binary":
         return True
-    return _kind(media_type) == _FHIR_NDJSON or _asks_for_fhir(accept, query)
+    query = request.target.partition(b"?")[2]
+    return _kind(media_type) == _FHIR_NDJSON or _asks_for_fhir(request.fields.text(b"accept"), query)
 
 
 def sparing_content(classified: Classified, media_type: str, rewriter: Rewriter) -> Rewriter | None:

@@ -374,13 +374,7 @@ class Exchange:
         return head.fields.text(b"content-type")
 
     def _is_fhir(self, media_type: str) -> bool:
-        head = self._head
-        return answer_is_fhir(
-            self.classified,
-            accept=head.fields.text(b"accept"),
-            query=head.target.partition(b"?")[2],
-            media_type=media_type,
-        )
+        return answer_is_fhir(self._head, self.classified, media_type)
 
     def _is_metadata(self) -> bool:
         return self.classified.interaction is _CAPABILITIES

@@ -137,7 +137,7 @@ class _Attempts:
         finally:
             span.end()
 
-    def begin(self, head: RequestHead) -> None:
+    def begin(self, head: RequestHead, body: bytes | None = None) -> None:
         """Each request has a span, which waits."""
 
     async def answer_to(self, sending: Sending) -> Answer:

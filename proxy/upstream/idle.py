@@ -51,7 +51,7 @@ class IdleConnections:
         if not self._kept or self._line or self.is_closed:
             return None
         now = self._loop.time()
-        if self._sleep.has_slept():
+        if self._sleep.has_slept(now):
             self._drop()
         while self._kept:
             connection = self._kept[-1]

@@ -71,11 +71,10 @@ class SleepWatch:
     """Seconds between both clocks that are no rounding and no correction of the time."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, wall: Callable[[], float] = time.time) -> None:
-        self._loop = loop
         self._wall = wall
         self._ahead = wall() - loop.time()
 
-    def has_slept(self) -> bool:
-        """Whether it has since this was asked last; a clock that was put forward looks the same."""
-        before, self._ahead = self._ahead, self._wall() - self._loop.time()
+    def has_slept(self, now: float) -> bool:
+        """Whether it has since this was asked last, by the loop's time; a clock that was put forward looks the same."""
+        before, self._ahead = self._ahead, self._wall() - now
         return self._ahead - before > self.LEAST

@@ -25,16 +25,16 @@ class Beginnings:
         self._idle = idle
         self._fresh = fresh
 
-    def begin(self, head: RequestHead) -> Sending | None:
-        """Send a request without a body at once; None where no connection is free for it, and nothing is sent.
+    def begin(self, head: RequestHead, body: bytes | None = None) -> Sending | None:
+        """Send a request at once, with all of its body; None where no connection is free for it, and nothing is sent.
 
-        Raises ValueError as `Upstream.send` does.
+        Raises ValueError, BadRequest and UpstreamUnreachable as `Upstream.send` does.
         """
-        sending = Sending(request_message(head, body_exists=False), None)
+        sending = Sending(request_message(head, body_exists=body is not None), body)
         connection = self._idle.take(self.max_idle(sending.message))
         if connection is None:
             return None
-        sending.arrival = connection.start_whole(sending.message, b"")
+        sending.arrival = connection.start_whole(sending.message, body or b"")
         return sending
 
     def max_idle(self, message: RequestMessage) -> float:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from proxy.model import Fields, RequestHead
 from proxy.rules.binaries import answer_is_fhir, sparing_content
 from proxy.rules.interactions import classify
 
@@ -36,8 +37,10 @@ GENERAL = (
 )  # fmt: skip
 def test_answer(path: str, accept: str, query: str, media_type: str, expected: bool) -> None:
     classified = classify("GET", path.encode())
+    fields = Fields.of([("Accept", accept)] if accept else [])
+    request = RequestHead("GET", f"/{path}?{query}".encode(), fields)
 
-    assert expected == answer_is_fhir(classified, accept=accept, query=query.encode(), media_type=media_type)
+    assert expected == answer_is_fhir(request, classified, media_type)
 
 
 class Upper:
