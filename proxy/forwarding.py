@@ -6,7 +6,6 @@ The ten steps stand in the package's docstring; what each of them decides is in 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from itertools import chain, islice
 
 from .auth import ASK
 from .client import SMALL
@@ -16,9 +15,6 @@ from .passage import Passage
 from .patience import turn_of
 from .rules.origins import preflight
 from .upstream import Answer, chunks, small_body
-
-FEW = 4
-"""Pieces of a decoded body that are held to tell its length; each has at most 256 KiB."""
 
 
 async def forward(passage: Passage) -> None:
@@ -105,22 +101,17 @@ async def _deliver(passage: Passage, answer: Answer) -> None:
     """Write an answer that comes in pieces, or has to be decoded."""
     client, path, head = passage.client, passage.path, passage.response
     assert head is not None  # noqa: S101  (`respond` has decided it)
-    small = await small_body(answer, SMALL)
-    if small is None:
-        client.begin(head)
-        await _drained(passage)
+    small = await small_body(answer, SMALL) if passage.rest is None else None
+    if small is not None and passage.send_whole(small):
+        return
+    client.begin(head)
+    await _drained(passage)
+    if passage.rest is not None:
+        await _feed(passage, passage.rest)
+    else:
         async for chunk in chunks(answer):
             await _feed(passage, path.feed(chunk) if path else (chunk,))
         await _feed(passage, path.flush() if path else ())
-    else:
-        pieces = chain(path.feed(small), path.flush()) if path else iter((small,))
-        held = list(islice(pieces, FEW + 1))
-        if len(held) <= FEW:
-            client.send(head, held[0] if len(held) == 1 else b"".join(held))
-            await _drained(passage)
-            return
-        client.begin(head)
-        await _feed(passage, chain(held, pieces))
     client.finish()
     await _drained(passage)
 

@@ -7,6 +7,8 @@ waited for, `forwarding` takes it over from where it is. Each step stands once, 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import chain, islice
 from time import perf_counter
 from typing import Final, Protocol
 
@@ -26,6 +28,9 @@ from .upstream import Answer, Sending
 
 CLIENT_LEFT: Final = 499
 """What the log shows as the status of an answer that nobody waited for: nginx's number, never sent."""
+
+FEW: Final = 4
+"""Pieces of a decoded body that are held to tell its length; each has at most 256 KiB."""
 
 _MAY_BE_REPEATED: Final = PATIENCE_STATUSES | {UNAUTHORIZED, FORBIDDEN}
 
@@ -61,6 +66,7 @@ class Passage:
         "place",
         "request",
         "response",
+        "rest",
         "sending",
         "site",
         "turn",
@@ -86,6 +92,8 @@ class Passage:
         self.answer: Answer | None = None
         self.response: ResponseHead | None = None
         self.path: BodyPath | None = None
+        self.rest: Iterator[bytes] | None = None
+        """The pieces of a body that has come, where they are too many to be held."""
         self.is_written = False
         """Whether the tool has got all of the answer, or will as soon as it takes it."""
         self.waited: float | None = None
@@ -128,14 +136,30 @@ class Passage:
         if response is None:
             response, self.path = exchange.client_response(answer.head)
             self.response = response
-        path = self.path
-        if not exchange.body_follows(answer.head):
-            self.client.send(response, b"", body_exists=False)
-        else:
-            body = answer.take_whole(SMALL) if path is None or path.is_direct else None
-            if body is None:
+        if exchange.body_follows(answer.head):
+            body = answer.take_whole(SMALL) if self.rest is None else None
+            return body is not None and self.send_whole(body)
+        self.client.send(response, b"", body_exists=False)
+        self.is_written = True
+        return True
+
+    def send_whole(self, body: bytes) -> bool:
+        """Write the answer, whose body is at hand; False where that is decoded to more than is held: `rest` is it then.
+
+        Raises as `respond` does.
+        """
+        response, path = self.response, self.path
+        assert response is not None  # noqa: S101  (`respond` has decided it)
+        if path is not None and not path.is_direct:
+            pieces = path.pieces(body)
+            held = list(islice(pieces, FEW + 1))
+            if len(held) > FEW:
+                self.rest = chain(held, pieces)
                 return False
-            self.client.send(response, body if path is None else path.whole(body))
+            body = held[0] if len(held) == 1 else b"".join(held)
+        elif path is not None:
+            body = path.whole(body)
+        self.client.send(response, body)
         self.is_written = True
         return True
 

@@ -79,6 +79,7 @@ class Case:
 
 
 GZIPPED = gzip.compress(b'{"resourceType":"Patient"}', mtime=0)
+LONG = gzip.compress(b'{"id":"%b"}' % bytes(8 * SMALL), mtime=0)
 CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"
 
 CASES = {
@@ -93,7 +94,19 @@ CASES = {
     "chunked, in pieces": Case((CHUNKED + b"3\r\nabc\r\n", b"3\r\ndef\r\n0\r\n\r\n"), 1),
     "until the end": Case((OK + b"Connection: close\r\n\r\nabc", b""), 1),
     "large": Case((OK + b"Content-Length: %d\r\n\r\n" % (SMALL + 1), bytes(SMALL + 1)), 1),
-    "to be decoded": Case((sized(GZIPPED, FHIR.strip(), b"Content-Encoding: gzip"),), 1),
+    "to be decoded": Case((sized(GZIPPED, FHIR.strip(), b"Content-Encoding: gzip"),), 0),
+    "to be decoded, in pieces": Case(
+        (OK + FHIR + b"Content-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(GZIPPED), GZIPPED), 0
+    ),
+    "to be decoded, chunked": Case(
+        (
+            OK + FHIR + b"Content-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n\r\n",
+            b"%x\r\n%b\r\n0\r\n\r\n" % (len(GZIPPED), GZIPPED),
+        ),
+        1,
+    ),
+    "decoded to more than is held": Case((sized(LONG, FHIR.strip(), b"Content-Encoding: gzip"),), 1),
+    "coded wrongly": Case((sized(b"no gzip", FHIR.strip(), b"Content-Encoding: gzip"),), 0, status=502),
     "in a coding that nobody asked for": Case(
         (sized(b"?", FHIR.strip(), b"Content-Encoding: other"),), 0, status=502
     ),

@@ -31,6 +31,11 @@ class BodyPath:
             body = rewriter.whole(body)
         return body
 
+    def pieces(self, body: bytes) -> Iterator[bytes]:
+        """What `feed` and `flush` give of a body that is all at hand."""
+        yield from self.feed(body)
+        yield from self.flush()
+
     def feed(self, chunk: bytes) -> Iterator[bytes]:
         """What can be passed on after this chunk; nothing of it is empty."""
         for piece in self._decoder.feed(chunk) if self._decoder else (chunk,):
