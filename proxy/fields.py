@@ -242,12 +242,12 @@ class Fields:
     def replacing(self, place: int, value: bytes) -> Fields:
         """These lines, the one at a place with another value."""
         if self.texts is not None:
-            text = self.texts[place][: self.shape.values_at[place]] + value
-            texts = self.texts[:place] + (text,) + self.texts[place + 1 :]  # noqa: RUF005  (unpacked, it takes longer)
-            return Fields.read(texts, None, self.shape)
-        lines = self.lines
-        line = (lines[place][0], value)
-        return Fields(lines[:place] + (line,) + lines[place + 1 :], None, self.shape)  # noqa: RUF005  (the same)
+            texts = list(self.texts)
+            texts[place] = texts[place][: self.shape.values_at[place]] + value
+            return Fields.read(tuple(texts), None, self.shape)
+        lines = list(self.lines)
+        lines[place] = (lines[place][0], value)
+        return Fields(tuple(lines), None, self.shape)
 
     def picked(self, pick: Picker[Any], shape: Shape, more: Fields | None = None) -> Fields:
         """Some of these lines, and more at the end; all together have that shape."""
