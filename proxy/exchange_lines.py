@@ -8,13 +8,14 @@ from __future__ import annotations
 import time
 from datetime import UTC, datetime
 from functools import lru_cache
+from typing import Final
 
 from .model import FinishedExchange
 
-LOGGER = "proxy.forwarding"
+LOGGER: Final = "proxy.forwarding"
 """The name by which these lines have always been found, in JSON too."""
 
-MESSAGE = "%s %d %dB %.0fms%s (in=%dB attempts=%d id=%s server=%s)"
+MESSAGE: Final = "%s %d %dB %.0fms%s (in=%dB attempts=%d id=%s server=%s)"
 """The words, for `message_args`."""
 
 
