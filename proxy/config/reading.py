@@ -79,6 +79,8 @@ def _read(kind: object, value: object) -> object:
     plain, *marks = get_args(kind) if get_origin(kind) is Annotated else (kind,)
     choices = get_args(plain) if get_origin(plain) is Literal else ()
     if choices or plain in PLAIN_KINDS:
+        if isinstance(value, str) and plain is not str:
+            value = value.strip()
         try:
             value = convert(value, kind, strict=False)
         except ValidationError as error:
