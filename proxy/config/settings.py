@@ -86,7 +86,7 @@ class _Settings(Struct, frozen=True):
         return structs.replace(self, **changes)
 
     def plain(self) -> dict[str, object]:
-        """As JSON has it, secrets masked."""
+        """As JSON has it, secrets masked, but not the password in the URL of a token cache, which goes with it."""
         return {key: plain(getattr(self, key)) for key in self.__struct_fields__}
 
     def __repr__(self) -> str:
@@ -403,6 +403,7 @@ class ServerConfig(_Settings, frozen=True):
 
 
 DEFAULT_ADMIN_LISTEN = ListenAddress("localhost", 8079)
+"""This very object tells that none was asked for: the same address, where it is given, is another one."""
 
 
 class Config(_Settings, frozen=True):
