@@ -11,11 +11,12 @@ import re
 from typing import Final
 
 from ..model import Classified
-from .guards import LONGEST_TARGET, METHODS
+from .guards import LONGEST_TARGET, METHODS, oddity
 from .interactions import classify
 
 _TYPE: Final = rb"/([A-Z][A-Za-z]{1,63}+)"
 _ID: Final = rb"(/[A-Za-z0-9-][A-Za-z0-9.-]{0,63}+)?+"  # one that begins with a dot may be a dot segment
+_NOTHING: Final = rb"(?!)"
 _QUERY: Final = rb"(\?[!\"$-~]*+)?+"
 
 _ID_GROUP: Final = 2
@@ -41,7 +42,9 @@ class UsualTargets:
     __slots__ = ("_known", "_match")
 
     def __init__(self, base_path: bytes) -> None:
-        self._match = re.compile(re.escape(base_path) + _TYPE + _ID + _QUERY).fullmatch
+        # What the guards refuse they refuse in the path of the base as well.
+        before = _NOTHING if oddity(base_path) else re.escape(base_path)
+        self._match = re.compile(before + _TYPE + _ID + _QUERY).fullmatch
         # By the method, then by whether there is an id and a query, then by the type.
         self._known: dict[str, list[dict[bytes, UsualTarget]]] = {
             method: [{}, {}, {}, {}] for method in METHODS

@@ -82,7 +82,11 @@ targets = st.lists(
 ).map(b"".join)
 
 
-@given(st.sampled_from([b"", b"/r4", b"/r4/Patient"]), targets, st.sampled_from((*METHODS, "TRACE", "get")))
+@given(
+    st.sampled_from([b"", b"/r4", b"/r4/Patient", b"/a%20b;c", b"/a%2Fb"]),
+    targets,
+    st.sampled_from((*METHODS, "TRACE", "get")),
+)
 def test_usual_target_is_what_the_guards_the_map_and_the_interactions_say(
     base_path: bytes, below: bytes, method: str
 ) -> None:
@@ -121,6 +125,10 @@ def test_types_that_are_made_up_are_not_all_remembered() -> None:
         assert classify("GET", target) == usual.classified
 
     assert found.find("GET", b"/Xhhh") is not found.find("GET", b"/Xhhh")
+
+
+def test_base_that_the_guards_refuse_is_for_them() -> None:
+    assert UsualTargets(b"/a%2Fb").find("GET", b"/a%2Fb/Patient") is None
 
 
 def test_target_that_is_too_long_is_for_the_guards() -> None:
