@@ -62,7 +62,11 @@ async def _answer(passage: Passage) -> Answer:
         if exchange.needs_credentials:
             place = passage.place
             held = place.held()
-            credentials = await place.authenticator.credentials() if held is ASK else held
+            if held is ASK:
+                place.upstream.warm()
+                credentials = await place.authenticator.credentials()
+            else:
+                credentials = held
         exchange.check(credentials)
     place = passage.place
     upload = Upload(request, exchange.request_path())

@@ -63,6 +63,9 @@ class Sender(Protocol):
     def answer_to(self, sending: Sending) -> Awaitable[Answer]:
         """Wait for the answer to what has begun, as `Upstream.answer_to` does."""
 
+    def warm(self) -> None:
+        """Open a connection for a request that has to wait, as `Upstream.warm` does."""
+
 
 def nothing_held() -> AtHand:
     """Of an authenticator that has to be asked each time."""

@@ -143,6 +143,9 @@ class _Attempts:
     async def answer_to(self, sending: Sending) -> Answer:
         return await self._inner.answer_to(sending)
 
+    def warm(self) -> None:
+        self._inner.warm()
+
 
 class _SignIn:
     """An Authenticator; where the exchange has to wait for credentials, that is a span."""

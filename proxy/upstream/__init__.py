@@ -23,10 +23,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import ssl
 from collections.abc import AsyncIterator, Awaitable
 from typing import cast
 
+from ..errors import ProxyError
 from ..model import BaseUrl, RequestHead
 from .body import Answer
 from .connection import Connection
@@ -55,6 +57,9 @@ __all__ = [
 
 logger = logging.getLogger(__name__)
 
+WARMING_DELAY = 0.02
+"""Seconds after which what a request waits for is taken to come over a network, as a token does."""
+
 MAX_CONNECTIONS = 256
 """Connections to one server: more than the sockets that a browser, a notebook and an export open together."""
 
@@ -77,6 +82,7 @@ class Upstream:
         self._pool = Pool(self._dial, self._where, max_connections, self._timeouts.connect)
         self._beginnings = Beginnings(self._pool.idle, self._timeouts.fresh)
         self.begin = self._beginnings.begin
+        self._warming: asyncio.Task[None] | None = None
 
     @property
     def open_connections(self) -> int:
@@ -104,6 +110,26 @@ class Upstream:
         """Wait for the answer to what has begun, and send it again where `send` would; raises as that does."""
         return await self._answered(sending, answered(sending.arrival))
 
+    def warm(self) -> None:
+        """Open a connection, where there is none, for a request that waits for something else first.
+
+        Not at once, since what is waited for may be there at once; and what fails is that request's to tell.
+        """
+        if self._pool.is_cold and self._warming is None:
+            self._warming = asyncio.create_task(self._warm())
+
+    async def _warm(self) -> None:
+        try:
+            await asyncio.sleep(WARMING_DELAY)
+            if self._pool.is_cold:
+                connection = await self._pool.acquire(math.inf)
+                connection.rest()
+                self._pool.idle.keep(connection)
+        except ProxyError:
+            logger.debug("No connection to %s could be opened ahead.", self._where)
+        finally:
+            self._warming = None
+
     async def _answered(self, sending: Sending, answering: Awaitable[Answer]) -> Answer:
         try:
             answer = await answering
@@ -124,6 +150,9 @@ class Upstream:
 
     async def close(self) -> None:
         """Close all connections, with whatever runs on them."""
+        if self._warming is not None:
+            self._warming.cancel()
+            await asyncio.wait([self._warming])
         await self._pool.close()
 
     async def _dial(self) -> Connection:

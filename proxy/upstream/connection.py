@@ -127,6 +127,11 @@ class Connection:
         self._body_begun = message.framing is not NO_BODY
         return arrival
 
+    def rest(self) -> None:
+        """Be free for a request, without having served one."""
+        self.idle_since = self._loop.time()
+        self._used = True  # it may end unseen, as one that has
+
     def give_up(self, arrival: Arrival) -> None:
         """Close the connection, whose answer nobody waits for any more.
 

@@ -38,6 +38,11 @@ class Pool:
         """Connections that are open."""
         return len(self._open)
 
+    @property
+    def is_cold(self) -> bool:
+        """Whether there is no connection, and none that is being opened."""
+        return not self._open and not self._dialing
+
     async def acquire(self, max_idle: float) -> Connection:
         """A connection for one exchange, idle for less than `max_idle` seconds or new.
 
