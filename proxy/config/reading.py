@@ -53,19 +53,25 @@ def read(kind: object, value: object) -> object:
 
     Text is taken for numbers, true and false as well, since an environment has nothing else. Raises WrongValues.
     """
-    try:
-        return _read(kind, value)
-    except ValueError as error:
-        raise WrongValues([(value, str(error))]) from None
+    return _read_each(kind, [value])[0]
 
 
 def read_list(kind: object, value: object) -> tuple[object, ...]:
     """The elements of a list, each read as `kind`; raises WrongValues with all that are wrong."""
     if not isinstance(value, list | tuple):
         raise WrongValues([(value, 'is not a list; write ["..."]')])
+    return _read_each(kind, value)
+
+
+def choices_of(plain: object) -> tuple[str, ...]:
+    """The values of a Literal; none of another type."""
+    return get_args(plain) if get_origin(plain) is Literal else ()
+
+
+def _read_each(kind: object, values: Sequence[object]) -> tuple[object, ...]:
     elements: list[object] = []
     wrong: list[tuple[object, str]] = []
-    for element in value:
+    for element in values:
         try:
             elements.append(_read(kind, element))
         except ValueError as error:
@@ -77,7 +83,7 @@ def read_list(kind: object, value: object) -> tuple[object, ...]:
 
 def _read(kind: object, value: object) -> object:
     plain, *marks = get_args(kind) if get_origin(kind) is Annotated else (kind,)
-    choices = get_args(plain) if get_origin(plain) is Literal else ()
+    choices = choices_of(plain)
     if choices or plain in PLAIN_KINDS:
         if isinstance(value, str) and plain is not str:
             value = value.strip()

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, Self, get_args, get_origin
 
 from msgspec import Struct, structs
 
-from .reading import WrongValues, read, read_list
+from .reading import WrongValues, choices_of, read, read_list
 from .values import (
     OFF,
     AdminListenSetting,
@@ -503,7 +503,7 @@ class Setting:
             next(mark for mark in marks if isinstance(mark, Shown)),
             kind,
             None if field.required else field.default,
-            choices=get_args(annotation) if get_origin(annotation) is Literal else (),
+            choices=choices_of(annotation),
             per_server=per_server,
             is_required=field.required,
             is_secret=Secret in get_args(annotation),

@@ -131,12 +131,14 @@ def _read_host(text: str) -> str:
     return text.lower()
 
 
-def _base_url(value: object) -> BaseUrl:
-    if isinstance(value, BaseUrl):
-        return value
+def _text(value: object) -> str:
     if not isinstance(value, str):
         raise ValueError("is not text")  # noqa: TRY004 - what read() hears
-    return BaseUrl.parse(value)
+    return value
+
+
+def _base_url(value: object) -> BaseUrl:
+    return value if isinstance(value, BaseUrl) else BaseUrl.parse(_text(value))
 
 
 def _listen(value: object) -> ListenAddress:
@@ -154,11 +156,7 @@ def _admin_listen(value: object) -> ListenAddress | None:
 
 
 def _secret(value: object) -> Secret:
-    if isinstance(value, Secret):
-        return value
-    if not isinstance(value, str):
-        raise ValueError("is not text")  # noqa: TRY004 - what read() hears
-    return Secret(value)
+    return value if isinstance(value, Secret) else Secret(_text(value))
 
 
 def _authority_host(text: str) -> str:

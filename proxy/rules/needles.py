@@ -74,11 +74,12 @@ def fastest_search(pieces: Sequence[Piece]) -> Search:
         library = import_module("ahocorasick_rs")
     except ImportError:
         return plain_search(pieces)
-    spellings, fold = pieces, _folding(pieces)
-    if fold is not None and all(piece.startswith(b".") for piece, _ in pieces):
+    if all(piece.startswith(b".") for piece, _ in pieces):
         # To look for every spelling takes a third of the time of making all data lower-case first.
         spellings = [(spelling, begin) for piece, begin in pieces for spelling in _in_any_case(piece)]
         fold = None
+    else:
+        spellings, fold = list(pieces), _folding(pieces)
     automaton = library.BytesAhoCorasick([piece for piece, _ in spellings], library.MatchKind.LeftmostLongest)
     find = automaton.find_matches_as_indexes
     begins = [begin for _, begin in spellings]

@@ -11,7 +11,7 @@ from aiohttp import ClientSession
 from proxy import upstream as module
 from proxy.upstream import Upstream
 
-from ..fakes.byte_server import Peer, byte_server
+from ..fakes.byte_server import Peer, answering, byte_server
 from ..running import proxy_before
 from .conftest import Connect, request, sized, whole
 
@@ -26,10 +26,7 @@ async def opened(upstream: Upstream, connections: int) -> None:
     raise AssertionError(f"{upstream.open_connections} connections")
 
 
-async def serve(peer: Peer) -> None:
-    while True:
-        await peer.head()
-        await peer.send(ANSWER)
+serve = answering(ANSWER, ANSWER)
 
 
 async def test_connection_is_there_before_the_request(connect: Connect) -> None:
